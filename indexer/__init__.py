@@ -1,0 +1,1 @@
+"""Fairscore's indexer: watches, ranks, streams, doubts."""

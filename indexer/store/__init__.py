@@ -1,0 +1,1 @@
+"""SQL of the indexer. The only place of this package that knows SQLAlchemy."""

@@ -1,0 +1,1 @@
+"""Fairscore's relay: decides, signs, sends."""

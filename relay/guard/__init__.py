@@ -1,0 +1,1 @@
+"""Limits and detectors shared by scores and economy."""

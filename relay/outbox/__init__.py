@@ -1,0 +1,1 @@
+"""From an accepted score to a final event, exactly once."""

@@ -1,0 +1,1 @@
+"""Rulesets: pure functions from evidence to a recomputed score and its checks."""

@@ -1,0 +1,1 @@
+"""SQL of the relay. The only place of this package that knows SQLAlchemy."""

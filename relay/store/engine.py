@@ -1,0 +1,128 @@
+"""One database behind one URL: SQLite (WAL, FULL) by default, PostgreSQL when it grows.
+
+Touches the database only. Work modules never see an engine: they hand functions to `Database.read` or to the `Writer`.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+T = TypeVar("T")
+
+READ_THREADS = 4
+SQLITE_BUSY_MS = 10_000
+WRITE_OPTION = "fairscore_write"
+
+
+class StoreUnavailableError(Exception):
+    """The database did not take the change; nothing of it is stored, or the caller must ask again to know.
+
+    Raised for a full disk, a lost connection, a failover: the world's fault, answered 503 and safe to retry.
+    """
+
+
+def unavailable(error: BaseException) -> bool:
+    """Say whether `error` means the database itself is out of reach rather than a statement of ours being wrong."""
+    return isinstance(error, OperationalError | InterfaceError) or (
+        isinstance(error, DBAPIError) and error.connection_invalidated
+    )
+
+
+class Database:
+    """An engine, its dialect, a pool of reading threads and, on SQLite, the turn to write.
+
+    SQLite has one writer at a time and lets others poll for their turn, up to 25 ms late; writers of one process
+    therefore queue on `write_lock` instead.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.dialect: Literal["sqlite", "postgresql"] = "sqlite" if engine.dialect.name == "sqlite" else "postgresql"
+        self.write_lock = threading.Lock()
+        self._readers = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="fairscore-read")
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Open one write transaction (`BEGIN IMMEDIATE` on SQLite); commits at the end, rolls back on any error."""
+        if self.dialect == "postgresql":
+            with self.engine.begin() as connection:
+                yield connection
+            return
+        with self.write_lock, self.engine.connect().execution_options(**{WRITE_OPTION: True}) as connection:
+            with connection.begin():
+                yield connection
+
+    def read_now(self, job: Callable[[Connection], T]) -> T:
+        """Run `job` in this thread in one read transaction (one snapshot on SQLite, one statement's on PostgreSQL)."""
+        try:
+            with self.engine.connect() as connection, connection.begin():
+                return job(connection)
+        except DBAPIError as error:
+            if unavailable(error):
+                raise StoreUnavailableError(type(error.orig).__name__) from error
+            raise
+
+    async def read(self, job: Callable[[Connection], T]) -> T:
+        """Run `job` on a reading thread and return its result.
+
+        Raises:
+            StoreUnavailableError: the database is out of reach.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self.read_now, job)
+
+    def now_ms(self, connection: Connection) -> int:
+        """Return the database's clock in epoch milliseconds: one clock for all replicas."""
+        if self.dialect == "sqlite":
+            return time.time_ns() // 1_000_000
+        return int(connection.scalar(text("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")) or 0)
+
+    def close(self) -> None:
+        """Close the pool; waits for reads under way."""
+        self._readers.shutdown(wait=True)
+        self.engine.dispose()
+
+
+def open_database(url: str) -> Database:
+    """Open `url` (`sqlite:///path` or `postgresql://…`, driver psycopg 3); creates no tables.
+
+    Raises:
+        ValueError: the URL names another database or an in-memory SQLite, which no restart survives.
+    """
+    parsed = make_url(url)
+    backend = parsed.get_backend_name()
+    if backend == "postgresql":
+        return Database(create_engine(parsed, pool_size=READ_THREADS + 4, pool_pre_ping=True))
+    if backend != "sqlite" or parsed.database in (None, "", ":memory:"):
+        raise ValueError(f"unsupported database {backend!r}: use sqlite:///file or postgresql://…")
+    Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(parsed, pool_size=READ_THREADS + 4, connect_args={"check_same_thread": False})
+    event.listen(engine, "connect", _sqlite_connect)
+    event.listen(engine, "begin", _sqlite_begin)
+    return Database(engine)
+
+
+def _sqlite_connect(dbapi_connection: Any, _record: object) -> None:  # the driver's own type is private to SQLAlchemy
+    dbapi_connection.isolation_level = None  # transactions are begun by _sqlite_begin, not guessed by the driver
+    cursor = dbapi_connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout={SQLITE_BUSY_MS}")
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")  # durable before answered: the log is fsynced at every commit
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.execute("PRAGMA cache_size=-65536")
+    cursor.execute("PRAGMA temp_store=MEMORY")
+    cursor.close()
+
+
+def _sqlite_begin(connection: Connection) -> None:
+    # IMMEDIATE: a transaction that reads and then writes must not find the database changed under it (SQLITE_BUSY).
+    write = connection.get_execution_options().get(WRITE_OPTION)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
