@@ -57,9 +57,9 @@ class Database:
             with self.engine.begin() as connection:
                 yield connection
             return
-        with self.write_lock, self.engine.connect().execution_options(**{WRITE_OPTION: True}) as connection:
-            with connection.begin():
-                yield connection
+        options = {WRITE_OPTION: True}
+        with self.write_lock, self.engine.connect().execution_options(**options) as connection, connection.begin():
+            yield connection
 
     def read_now(self, job: Callable[[Connection], T]) -> T:
         """Run `job` in this thread in one read transaction (one snapshot on SQLite, one statement's on PostgreSQL)."""

@@ -1,0 +1,9 @@
+"""Every table of the relay, imported so that the shared MetaData knows them all.
+
+Pure. Migrations and tests take the schema from here.
+"""
+
+from relay.store import outbox_tables, tables
+from relay.store.metadata import metadata
+
+__all__ = ["metadata", "outbox_tables", "tables"]
