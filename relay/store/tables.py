@@ -128,7 +128,8 @@ audit_flags = Table(
     Column("severity", Text, nullable=False),
     Column("code", Text, nullable=False),
     Column("reason", Text, nullable=False),
-    Column("player_id", Text, nullable=False),  # lower-case address or external id; empty where no player is meant
+    Column("player_id", Text),  # lower-case address or external id; null where no player is meant
+    Column("about", Text, nullable=False),  # the player, else the subject: whom one open flag is about
     Column("subject_type", Text, nullable=False),
     Column("subject_id", Text, nullable=False),
     Column("action", Text, nullable=False),
@@ -143,11 +144,11 @@ audit_flags = Table(
     CheckConstraint("severity IN ('warning', 'critical')", name="severity"),
     CheckConstraint("status IN ('open', 'confirmed', 'false_positive', 'dismissed')", name="status"),
 )
-# One open flag per (game, player, action, code): a repeat raises its occurrences instead of flooding the auditor.
+# One open flag per (game, player or subject, action, code): a repeat raises its occurrences instead of flooding the auditor.
 Index(
     "uq_audit_flags_open",
     audit_flags.c.game_id,
-    audit_flags.c.player_id,
+    audit_flags.c.about,
     audit_flags.c.action,
     audit_flags.c.code,
     unique=True,

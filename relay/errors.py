@@ -1,0 +1,194 @@
+"""Everything that can go wrong, as one tree and one table of stable codes.
+
+Pure. The tree says whose fault it is, the table what a client is told.
+
+    FairscoreError
+    ├── CallerError          4xx: the request is wrong; the same request again is wrong again
+    │   ├── PayloadError     400: the body cannot be read as what the operation takes; names each field
+    │   └── LimitedError     429: right, but too often; says when to come back
+    ├── WorldError           503: database, chain or provider out of reach; the same request again may work
+    └── OurError             500: a bug of ours; carries nothing of it to the client
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+
+class Problem(NamedTuple):
+    """One kind of error answer: HTTP status, title (RFC 9457), and the text of its page under `/problems/<code>`."""
+
+    status: int
+    title: str
+    explanation: str
+
+
+class FieldError(NamedTuple):
+    """One wrong field: JSON pointer (RFC 6901) into the body (or `?name` of a query), stable code, human text."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class FairscoreError(Exception):
+    """Anything this system refuses or fails to do; `code` is a key of PROBLEMS and `detail` is shown to the caller."""
+
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        *,
+        fields: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+        extra: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.fields = tuple(fields)
+        self.headers = dict(headers or {})
+        self.extra = dict(extra or {})
+
+    @property
+    def status(self) -> int:
+        """HTTP status of the answer."""
+        return PROBLEMS[self.code].status
+
+
+class CallerError(FairscoreError):
+    """The request is wrong."""
+
+
+class PayloadError(CallerError):
+    """The body cannot be read as what the operation takes."""
+
+    def __init__(self, detail: str, fields: Sequence[FieldError] = (), code: str = "PAYLOAD_MALFORMED") -> None:
+        super().__init__(code, detail, fields=fields)
+
+
+class LimitedError(CallerError):
+    """Right, but too often; `retry_after_s` says when the next attempt can be admitted."""
+
+    def __init__(self, detail: str, retry_after_s: int, headers: Mapping[str, str]) -> None:
+        super().__init__("RATE_LIMITED", detail, headers={**headers, "Retry-After": str(retry_after_s)})
+        self.retry_after_s = retry_after_s
+
+
+class WorldError(FairscoreError):
+    """Something outside of us is out of reach; nothing was changed."""
+
+
+class OurError(FairscoreError):
+    """A bug of ours."""
+
+    def __init__(self) -> None:
+        super().__init__("INTERNAL_ERROR", "The server failed; the fault is ours and has been recorded.")
+
+
+def refused(title: str, explanation: str) -> Problem:
+    """Return the problem of a failed check: 422, because the request was understood and judged."""
+    return Problem(422, title, explanation)
+
+
+PROBLEMS: dict[str, Problem] = {
+    # --- the request itself
+    "PAYLOAD_MALFORMED": Problem(
+        400,
+        "Payload malformed",
+        "The body is not strict JSON of the expected shape. Unknown fields, duplicate keys, booleans or floats where "
+        "integers belong, NaN and Infinity, lone surrogates and integers beyond 2^53-1 are refused. `errors` names "
+        "each field by JSON pointer. Nothing was recorded.",
+    ),
+    "PLAYER_INVALID": Problem(
+        400,
+        "Player address invalid",
+        "A player is 0x and 40 hexadecimal digits, not the zero address; mixed case must carry a correct EIP-55 "
+        "checksum. Nothing was recorded.",
+    ),
+    "QUERY_INVALID": Problem(400, "Query parameter invalid", "A query parameter is unknown, repeated or out of range."),
+    "PATH_INVALID": Problem(
+        400, "Path parameter invalid", "A part of the path is not of the form this operation takes."
+    ),
+    "HEADER_INVALID": Problem(400, "Header invalid", "A header of the request cannot be understood."),
+    "GAME_REQUIRED": Problem(
+        400, "Game required", "`gameId` may be left out only where the relay serves one game or the key belongs to one."
+    ),
+    "IDEMPOTENCY_KEY_INVALID": Problem(
+        400,
+        "Idempotency key invalid",
+        "An idempotency key is 1 to 255 visible ASCII characters, quoted or not; header and body must agree.",
+    ),
+    "NOT_AUTHENTICATED": Problem(
+        401,
+        "Not authenticated",
+        "The operation needs a key (`Authorization: Bearer fs_live_…`), or the key sent is unknown, expired or "
+        "revoked. A wrong key is refused even where none is needed.",
+    ),
+    "FORBIDDEN_ROLE": Problem(403, "Role not allowed", "The key is valid, but its role may not do this."),
+    "FORBIDDEN_GAME": Problem(403, "Game not allowed", "The key is valid, but it belongs to another game."),
+    "NOT_FOUND": Problem(404, "Not found", "There is nothing at this address."),
+    "GAME_UNKNOWN": Problem(404, "Game unknown", "This relay does not serve the game."),
+    "SUBMISSION_UNKNOWN": Problem(404, "Submission unknown", "No submission has this id."),
+    "EVIDENCE_UNKNOWN": Problem(404, "Evidence unknown", "No evidence with this hash is stored here."),
+    "METHOD_NOT_ALLOWED": Problem(
+        405, "Method not allowed", "The address exists, but not with this method; see `Allow`."
+    ),
+    "IDEMPOTENCY_IN_FLIGHT": Problem(
+        409,
+        "Still running",
+        "The first request with this idempotency key is not answered yet. Ask again after `Retry-After` seconds.",
+    ),
+    "BODY_TOO_LARGE": Problem(
+        413, "Body too large", "Bodies are limited to 256 KiB, or 1 MiB where the ruleset takes a replay."
+    ),
+    "MEDIA_TYPE_UNSUPPORTED": Problem(415, "Media type unsupported", "Bodies are `application/json` in UTF-8."),
+    "IDEMPOTENCY_KEY_REUSED": Problem(
+        422,
+        "Idempotency key reused",
+        "This idempotency key was used for another request. Use a new key for a new request.",
+    ),
+    "RATE_LIMITED": Problem(
+        429,
+        "Rate limit exceeded",
+        "The player has as many submissions in the last 60 seconds as the game allows. Refused attempts do not "
+        "consume; `Retry-After` says when the oldest one leaves the window.",
+    ),
+    # --- us and the world
+    "INTERNAL_ERROR": Problem(500, "Internal error", "A bug of ours. Tell the operator the request id."),
+    "STORE_UNAVAILABLE": Problem(
+        503,
+        "Storage unavailable",
+        "The database did not take the change, so nothing was promised. Send the same request again, with an "
+        "idempotency key if it must count once.",
+    ),
+    "SIGNER_UNAVAILABLE": Problem(
+        503, "No attestation key", "The relay runs without an attestation key and signs nothing. Nothing was recorded."
+    ),
+    "NOT_READY": Problem(503, "Not ready", "The server is starting, stopping, or one of its checks fails."),
+    "CHAIN_UNAVAILABLE": Problem(503, "Chain unavailable", "The chain's RPC endpoint does not answer."),
+    # --- failed checks
+    "COUNT_NEGATIVE": refused("Negative count", "Every count, the combo and the game time are at least 0."),
+    "SCORE_OUT_OF_BOUNDS": refused(
+        "Score out of bounds", "A score lies between 0 and the game's highest score, both ends allowed."
+    ),
+    "GAME_TIME_TOO_SHORT": refused("Game too short", "A play lasts at least the game's shortest time."),
+    "TOO_FEW_NOTES": refused("Too few notes", "perfect + good + miss is at least the game's fewest notes."),
+    "COMBO_EXCEEDS_HITS": refused("Combo exceeds hits", "A combo cannot be longer than perfect + good."),
+    "SCORE_MISMATCH": refused(
+        "Score does not follow from the counts",
+        "The score is recomputed in exact tenths: multiplier m10 = min(10 + combo, 500), expected10 = m10 * "
+        "(10 * perfect + 5 * good). The claim must be within the tolerance of it.",
+    ),
+    "NOTES_EXCEED_TIME": refused("More notes than time", "So many notes do not fit into the game time."),
+    "SCORE_ABOVE_MAXIMUM": refused(
+        "Score above the theoretical maximum",
+        "The game registers a highest reachable score, and the claim is above it.",
+    ),
+    "PERFECT_RATIO_HIGH": refused(
+        "Suspiciously perfect", "The share of perfect notes is above the game's limit. Flagged by default, not refused."
+    ),
+    "SCORE_SPIKE": refused(
+        "Score spike", "The score is far above the player's last accepted ones. Flagged by default, not refused."
+    ),
+    "ROUND_REQUIRED": refused("Round required", "The game accepts scores of rounds only, and none was named."),
+}
