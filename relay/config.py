@@ -25,8 +25,10 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="interface to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port of `run` and `relay`")
     indexer_port: int = Field(8001, ge=0, le=65535, description="port of `indexer` when it runs alone")
-    database_url: str = Field("", description="`sqlite:///file` or `postgresql://…`; empty: a SQLite file in home")
-    rpc_url: str = Field("", description="JSON-RPC of the chain; empty: the embedded chain (`run` only)")
+    database_url: str = Field(
+        "", repr=False, description="`sqlite:///file` or `postgresql://…`; empty: a SQLite file in home"
+    )
+    rpc_url: str = Field("", repr=False, description="JSON-RPC of the chain; empty: the embedded chain (`run` only)")
     contract: str = Field("", description="address of Leaderboard; empty: deployed once, remembered in home")
     admin_key_file: Path | None = Field(None, description="key that deploys and publishes rules")
     attestation_key_file: Path | None = Field(None, description="key that signs what was computed")
@@ -75,7 +77,7 @@ class Settings(BaseSettings):
 
 
 class _FromFile(PydanticBaseSettingsSource):
-    """`FAIRSCORE_X_FILE=/run/secrets/x` in place of `FAIRSCORE_X=…`, for values that must not stand in an environment."""
+    """`FAIRSCORE_X_FILE=/run/secrets/x` instead of `FAIRSCORE_X=…`, for values that must not stand in an environment."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
         path = os.environ.get(f"{PREFIX}{field_name.upper()}_FILE") if field_name in FROM_FILE else None
