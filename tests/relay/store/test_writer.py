@@ -59,7 +59,12 @@ def test_a_failing_job_hurts_nobody_else(database_url: str) -> None:
     async def scenario() -> None:
         async with running(database_url) as (database, writer):
             entered, gate = threading.Event(), threading.Event()
-            blocked = asyncio.ensure_future(writer.run(lambda _c: entered.set() or gate.wait(5)))
+
+            def block(_connection: Connection) -> bool:
+                entered.set()
+                return gate.wait(5)
+
+            blocked = asyncio.ensure_future(writer.run(block))
             await asyncio.to_thread(entered.wait, 5)  # the writer is busy: what comes now is one group
             jobs = [writer.run(lambda c, n=n: put(c, n)) for n in (1, 2, 2, 3)]  # type: ignore[misc]
             tasks = [asyncio.ensure_future(job) for job in jobs]

@@ -1,0 +1,66 @@
+"""Settings: where they come from, in which order, and what they never show."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from relay.config import Settings, settings
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No FAIRSCORE_* variable of the machine reaches these tests."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"FAIRSCORE_{name.upper()}", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_command_line_beats_the_environment_beats_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Four sources, one order."""
+    file = tmp_path / "fairscore.toml"
+    file.write_text("port = 1\nhost = '127.0.0.9'\nbatch_size = 7\n[games.other]\nruleset = 'streambeat-counts@1'\n")
+    monkeypatch.setenv("FAIRSCORE_CONFIG", str(file))
+    monkeypatch.setenv("FAIRSCORE_PORT", "2")
+    monkeypatch.setenv("FAIRSCORE_BATCH_SIZE", "8")
+    found = settings(batch_size=9, host=None)
+    assert (found.port, found.host, found.batch_size) == (2, "127.0.0.9", 9)
+    assert found.games == {"other": {"ruleset": "streambeat-counts@1"}}
+
+
+def test_a_secret_comes_from_the_file_that_holds_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """FAIRSCORE_DATABASE_URL_FILE keeps the password out of the environment."""
+    (tmp_path / "url").write_text("postgresql://me:hunter2@db/fairscore\n")
+    monkeypatch.setenv("FAIRSCORE_DATABASE_URL_FILE", str(tmp_path / "url"))
+    found = settings()
+    assert found.database == "postgresql://me:hunter2@db/fairscore"
+    assert "hunter2" not in repr(found)
+    assert "hunter2" not in str(found)
+
+
+def test_defaults_need_nothing(tmp_path: Path) -> None:
+    """Without any setting: embedded chain, SQLite under the working folder."""
+    found = settings()
+    assert found.embedded
+    assert found.database == f"sqlite:///{tmp_path / '.fairscore' / 'fairscore.db'}"
+
+
+def test_a_wrong_value_names_the_setting_and_not_the_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message helps and leaks nothing."""
+    monkeypatch.setenv("FAIRSCORE_PORT", "s3cret")
+    with pytest.raises(ValidationError, match="port") as caught:
+        settings()
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_missing_settings_file_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A typo in FAIRSCORE_CONFIG must not silently mean "defaults"."""
+    monkeypatch.setenv("FAIRSCORE_CONFIG", "nowhere.toml")
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.toml"):
+        settings()
+
+
+def test_settings_are_frozen() -> None:
+    """Nothing changes them after the start."""
+    with pytest.raises(ValidationError, match="frozen"):
+        settings().port = 1  # type: ignore[misc]
