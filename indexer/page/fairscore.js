@@ -1,0 +1,338 @@
+/**
+ * Fairscore's browser client: submit a play, wait for the chain, follow a leaderboard, check a receipt.
+ * Touches the network only through `fetch`; keeps nothing on disk. An ES module without dependencies:
+ *
+ *   import { Fairscore } from "https://your-relay/fairscore.js";
+ *   const fairscore = new Fairscore({ gameId: "streambeat" });
+ *   const answer = await fairscore.submit({ score: 2652, perfect: 45, … }, { player: "0x…" });
+ *   await fairscore.wait(answer.submissionId, { until: "final" });
+ */
+
+import { fromHex, hashText, keccak256, toChecksumAddress, toHex } from "./keccak.js";
+import { Subscription, backoffMs, sleep } from "./stream.js";
+
+export { fromHex, hashText, isPlayerAddress, keccak256, toChecksumAddress, toHex } from "./keccak.js";
+export { backoffMs, compareRows, continuity, eventStreamParser, foldStandings, isDepleted } from "./stream.js";
+
+/**
+ * @typedef {{score: number, perfect: number, good: number, miss: number, combo: number, gameTime: number}} ScoreData
+ * @typedef {{code: string, result: "pass"|"flag"|"fail"|"insufficient_data", [number: string]: unknown}} Check
+ * @typedef {{name: string, ok: boolean, expected: string, actual: string}} Comparison
+ * @typedef {{ok: boolean, hash: string, computed: string|null, bytes: Uint8Array|null, evidence: any}} EvidenceCheck
+ */
+
+/** What an accepted submission passes through, in order. */
+export const STATUSES = ["accepted", "queued", "sent", "included", "final"];
+/** Statuses after which nothing more happens. */
+const ENDED = new Set(["rejected", "revoked"]);
+
+const REQUEST_TIMEOUT_MS = 15_000;
+const RETRY_BUDGET_MS = 30_000;
+const POLL_MS_MIN = 250;
+const POLL_MS_MAX = 2_000;
+
+/** A refusal or a failure, with what the relay said about it. */
+export class FairscoreError extends Error {
+  /**
+   * @param {string} message
+   * @param {{code: string, status?: number|null, reason?: string, checks?: Check[], errors?: any[],
+   *   requestId?: string|null, retryAfterMs?: number|null, submission?: any, cause?: unknown}} details
+   */
+  constructor(message, { code, status = null, reason, checks = [], errors = [], requestId = null, retryAfterMs = null, submission = null, cause }) {
+    super(message, { cause });
+    this.name = "FairscoreError";
+    /** Stable code: of the first failed check, of the problem, or NETWORK_UNREACHABLE, WAIT_TIMEOUT, SUBMISSION_ENDED. */
+    this.code = code;
+    /** HTTP status, or null when no answer came. */
+    this.status = status;
+    /** Text for a person. */
+    this.reason = reason ?? message;
+    /** Every check of the verdict, passed ones too; empty when the relay did not judge. */
+    this.checks = checks;
+    /** Field errors: `{pointer, code, detail}`. */
+    this.errors = errors;
+    this.requestId = requestId;
+    /** Milliseconds the relay asked to wait, or null. */
+    this.retryAfterMs = retryAfterMs;
+    /** The submission as last seen, where one exists. */
+    this.submission = submission;
+  }
+}
+
+/**
+ * Retry-After as milliseconds (RFC 9110, section 10.2.3: seconds or a date). Pure.
+ * @param {string|null} value
+ * @param {number} nowMs
+ * @returns {number|null} null when absent or unreadable
+ */
+export function parseRetryAfter(value, nowMs) {
+  if (value === null || value.trim() === "") return null;
+  if (/^\s*\d+\s*$/.test(value)) return Number(value) * 1000;
+  const at = Date.parse(value);
+  return Number.isNaN(at) ? null : Math.max(0, at - nowMs);
+}
+
+/**
+ * Whether the same request with the same idempotency key may be sent again. Pure.
+ * A 500 may not: it is a defect, and repeating it helps nobody.
+ * @param {FairscoreError} failure
+ * @returns {boolean}
+ */
+export function isRetryable({ status, code }) {
+  if (status === null) return code === "NETWORK_UNREACHABLE";
+  return status === 429 || status === 502 || status === 503 || status === 504 || code === "IDEMPOTENCY_IN_FLIGHT";
+}
+
+/**
+ * The error that a refused answer says (problem+json, RFC 9457), or a plain one where something else answered.
+ * @param {Response} response whose body is not read yet
+ * @returns {Promise<FairscoreError>}
+ */
+async function errorOf(response) {
+  /** @type {any} */
+  const problem = await response.json().catch(() => ({}));
+  const text = problem.detail ?? problem.title ?? `The server answered ${response.status} ${response.statusText}`.trim();
+  return new FairscoreError(text, {
+    code: problem.code ?? `HTTP_${response.status}`,
+    status: response.status,
+    reason: problem.reason ?? text,
+    checks: problem.checks ?? [],
+    errors: problem.errors ?? [],
+    requestId: problem.requestId ?? response.headers.get("X-Request-Id"),
+    retryAfterMs: parseRetryAfter(response.headers.get("Retry-After"), Date.now()),
+  });
+}
+
+/**
+ * A fresh Idempotency-Key: 128 random bits. (`crypto.randomUUID` is missing on pages not served over HTTPS.)
+ * @returns {string}
+ */
+function newIdempotencyKey() {
+  return toHex(crypto.getRandomValues(new Uint8Array(16))).slice(2);
+}
+
+/**
+ * One packed record of a ScoreBatch: player (20) ‖ score uint96 (12) ‖ roundId uint64 (8) ‖ evidenceHash (32). Pure.
+ * @param {string} records hex of exactly one record
+ * @returns {{player: string, score: bigint, roundId: bigint, evidenceHash: string}}
+ * @throws {TypeError} when it is not 72 bytes of hex
+ */
+export function unpackRecord(records) {
+  const bytes = fromHex(records);
+  if (bytes.length !== 72) throw new TypeError(`one record is 72 bytes, this has ${bytes.length}`);
+  return {
+    player: toChecksumAddress(toHex(bytes.subarray(0, 20))),
+    score: BigInt(toHex(bytes.subarray(20, 32))),
+    roundId: BigInt(toHex(bytes.subarray(32, 40))),
+    evidenceHash: toHex(bytes.subarray(40)),
+  };
+}
+
+/**
+ * @param {string} name
+ * @param {unknown} expected
+ * @param {unknown} actual
+ * @returns {Comparison}
+ */
+function compare(name, expected, actual) {
+  const [left, right] = [String(expected), String(actual)];
+  return { name, ok: left.toLowerCase() === right.toLowerCase(), expected: left, actual: right };
+}
+
+export class Fairscore {
+  /**
+   * @param {{baseUrl?: string|URL, gameId?: string, apiKey?: string, fetch?: typeof globalThis.fetch}} [options]
+   *   baseUrl defaults to the server this module came from; apiKey must be a publishable one, a page keeps no secret.
+   */
+  constructor({ baseUrl = new URL(".", import.meta.url), gameId = "streambeat", apiKey, fetch = globalThis.fetch } = {}) {
+    this.baseUrl = new URL(baseUrl);
+    this.gameId = gameId;
+    this.apiKey = apiKey;
+    // Called as a bare function: browsers refuse `fetch` with another `this`.
+    this.fetch = (/** @type {any} */ input, /** @type {any} */ init) => fetch(input, init);
+  }
+
+  /**
+   * @param {string} path
+   * @returns {string} absolute
+   */
+  url(path) {
+    return new URL(path, this.baseUrl).href;
+  }
+
+  /**
+   * Send a request until it is answered for good, giving up after `budgetMs` of waiting.
+   * @param {string} path
+   * @param {{method?: string, headers?: Record<string, string>, body?: string, signal?: AbortSignal,
+   *   timeoutMs?: number, budgetMs?: number}} [options]
+   * @returns {Promise<{response: Response, bytes: Uint8Array}>}
+   * @throws {FairscoreError}
+   */
+  async request(path, { method = "GET", headers = {}, body, signal, timeoutMs = REQUEST_TIMEOUT_MS, budgetMs = RETRY_BUDGET_MS } = {}) {
+    const giveUpAt = Date.now() + budgetMs;
+    /** @type {Record<string, string>} */
+    const auth = this.apiKey ? { Authorization: `Bearer ${this.apiKey}` } : {};
+    for (let attempt = 0; ; attempt++) {
+      const failure = await this.#attempt(path, { method, body, headers: { ...auth, ...headers } }, timeoutMs, signal);
+      if (!(failure instanceof FairscoreError)) return failure;
+      const delay = backoffMs(attempt, Math.random(), failure.retryAfterMs);
+      if (!isRetryable(failure) || Date.now() + delay > giveUpAt) throw failure;
+      await sleep(delay, signal);
+    }
+  }
+
+  /**
+   * @param {string} path
+   * @param {RequestInit} init
+   * @param {number} timeoutMs
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<{response: Response, bytes: Uint8Array}|FairscoreError>}
+   */
+  async #attempt(path, init, timeoutMs, signal) {
+    signal?.throwIfAborted();
+    const timeout = AbortSignal.timeout(timeoutMs);
+    try {
+      const response = await this.fetch(this.url(path), { ...init, signal: signal ? AbortSignal.any([signal, timeout]) : timeout });
+      if (!response.ok) return await errorOf(response);
+      return { response, bytes: new Uint8Array(await response.arrayBuffer()) };
+    } catch (cause) {
+      if (signal?.aborted) throw signal.reason;
+      return new FairscoreError(`The relay at ${this.baseUrl.origin} cannot be reached`, { code: "NETWORK_UNREACHABLE", cause });
+    }
+  }
+
+  /**
+   * GET a JSON document of the API.
+   * @param {string} path
+   * @param {{signal?: AbortSignal, budgetMs?: number}} [options]
+   * @returns {Promise<any>}
+   */
+  async get(path, options = {}) {
+    const { bytes } = await this.request(path, options);
+    return JSON.parse(new TextDecoder().decode(bytes));
+  }
+
+  /**
+   * Submit one play. A retry after a lost answer carries the same idempotency key, so the play counts once.
+   * @param {ScoreData & Record<string, unknown>} scoreData
+   * @param {{player: string, idempotencyKey?: string, wait?: number|null, roundId?: string, signature?: string,
+   *   deadline?: number, budgetMs?: number, signal?: AbortSignal}} options
+   *   wait: seconds (0–30) the relay may hold its answer until the score is in a block; 0 answers as soon as the
+   *   acceptance is durable; null leaves it to the relay. budgetMs: how long to keep retrying.
+   * @returns {Promise<any>} the relay's answer (api.md, "Scores"), plus `idempotencyKey` and `replayed`
+   * @throws {FairscoreError} refused (`code`, `reason`, `checks`), or unreachable until the budget was spent
+   */
+  async submit(scoreData, { player, idempotencyKey = newIdempotencyKey(), wait = null, roundId, signature, deadline, budgetMs, signal }) {
+    /** @type {Record<string, string>} */
+    const headers = { "Content-Type": "application/json", "Idempotency-Key": idempotencyKey };
+    if (wait !== null) headers.Prefer = wait > 0 ? `wait=${Math.min(30, Math.ceil(wait))}` : "respond-async";
+    const body = JSON.stringify({ playerAddress: player, gameId: this.gameId, scoreData, roundId, signature, deadline });
+    const timeoutMs = REQUEST_TIMEOUT_MS + 1000 * (wait ?? 0);
+    const { response, bytes } = await this.request("/api/submit-score", { method: "POST", headers, body, timeoutMs, budgetMs, signal });
+    const answer = JSON.parse(new TextDecoder().decode(bytes));
+    return { ...answer, idempotencyKey, replayed: response.headers.get("Idempotent-Replayed") === "true" };
+  }
+
+  /**
+   * Wait until an accepted submission is in a block (`included`) or can no longer be undone (`final`).
+   * @param {string} submissionId
+   * @param {{until?: "included"|"final", timeoutMs?: number, onStatus?: (submission: any) => void, signal?: AbortSignal}} [options]
+   *   onStatus: called with the submission each time its status differs from the last
+   * @returns {Promise<any>} the submission
+   * @throws {FairscoreError} SUBMISSION_ENDED when it was rejected or revoked, WAIT_TIMEOUT when the time is over
+   */
+  async wait(submissionId, { until = "included", timeoutMs = 120_000, onStatus, signal } = {}) {
+    const giveUpAt = Date.now() + timeoutMs;
+    const goal = STATUSES.indexOf(until);
+    let last = null;
+    for (let delay = POLL_MS_MIN; ; delay = Math.min(POLL_MS_MAX, delay * 1.3)) {
+      const budgetMs = Math.max(0, giveUpAt - Date.now());
+      const submission = await this.get(`/api/submissions/${encodeURIComponent(submissionId)}`, { signal, budgetMs });
+      if (submission.status !== last) onStatus?.(submission);
+      last = submission.status;
+      if (STATUSES.indexOf(last) >= goal) return submission;
+      if (ENDED.has(last)) throw new FairscoreError(`The submission was ${last}`, { code: "SUBMISSION_ENDED", submission });
+      if (Date.now() + delay > giveUpAt) {
+        throw new FairscoreError(`Still ${last} after ${timeoutMs} ms`, { code: "WAIT_TIMEOUT", submission });
+      }
+      await sleep(delay, signal);
+    }
+  }
+
+  /**
+   * Follow a board: a snapshot, then every change; resumes without gap or repeat after a disconnect.
+   * @param {{board?: string, silenceMsMax?: number,
+   *   onSnapshot?: (standings: import("./stream.js").Standings) => void, onEvent?: (event: any) => void,
+   *   onStandings?: (standings: import("./stream.js").Standings) => void,
+   *   onStatus?: (status: import("./stream.js").StreamStatus) => void}} [options]
+   *   onStandings: the sorted, ranked top of the board after each burst of events (snapshots included)
+   * @returns {Subscription}
+   */
+  subscribe({ board = "default", ...listeners } = {}) {
+    const path = `/api/leaderboards/${encodeURIComponent(this.gameId)}/${encodeURIComponent(board)}/stream`;
+    return new Subscription(this.url(path), this.fetch, errorOf, listeners);
+  }
+
+  /**
+   * Fetch published evidence by its hash and hash its bytes again.
+   * @param {string} hash keccak-256, hex
+   * @param {{signal?: AbortSignal}} [options]
+   * @returns {Promise<EvidenceCheck>} `ok` false and `bytes` null when none is published under that hash
+   * @throws {FairscoreError} when the relay cannot be reached
+   */
+  async verifyEvidence(hash, { signal } = {}) {
+    try {
+      const { bytes } = await this.request(`/api/evidence/${encodeURIComponent(hash)}`, { signal });
+      const computed = toHex(keccak256(bytes));
+      const ok = computed === hash.toLowerCase();
+      // Bytes that are not what the hash promises are not shown as evidence.
+      return { ok, hash, computed, bytes, evidence: ok ? JSON.parse(new TextDecoder().decode(bytes)) : null };
+    } catch (error) {
+      if (error instanceof FairscoreError && error.status === 404) return { ok: false, hash, computed: null, bytes: null, evidence: null };
+      throw error;
+    }
+  }
+
+  /**
+   * Check that a receipt promises what the relay answered: the packed record that was signed holds this player, score,
+   * round and evidence hash, and the published evidence has that hash and says the same.
+   *
+   * Not checked here: the signature itself. Recovering a secp256k1 signer needs an elliptic-curve library, which this
+   * module does without; any EIP-712 tool does it from `receipt.typedData`, `receipt.signature` and `receipt.signer`.
+   * @param {any} receipt of an accepted submission
+   * @param {{answer?: any, signal?: AbortSignal}} [options] answer: the whole answer of `submit`, to compare with as well
+   * @returns {Promise<{ok: boolean, checks: Comparison[], evidence: EvidenceCheck|null}>}
+   * @throws {FairscoreError} when the relay cannot be reached
+   */
+  async verifyReceipt(receipt, { answer = null, signal } = {}) {
+    const { primaryType, message } = receipt.typedData;
+    let record;
+    try {
+      record = unpackRecord(message.records);
+    } catch (error) {
+      const malformed = { name: "record", ok: false, expected: "one packed record", actual: String(error) };
+      return { ok: false, checks: [malformed], evidence: null };
+    }
+    const evidence = await this.verifyEvidence(record.evidenceHash, { signal });
+    const checks = [
+      compare("type", "ScoreBatch", primaryType),
+      compare("game", hashText(receipt.gameId), message.gameId),
+      compare("player", receipt.player, record.player),
+      compare("score", receipt.score, record.score),
+      compare("round", receipt.roundId, record.roundId),
+      compare("deadline", receipt.deadline, message.deadline),
+      compare("rules", receipt.rulesHash, message.rulesHash),
+      compare("evidence hash", receipt.evidenceHash, record.evidenceHash),
+      compare("evidence bytes", record.evidenceHash, evidence.computed ?? "not published"),
+      compare("evidence: player", record.player, evidence.evidence?.player),
+      compare("evidence: score", record.score, evidence.evidence?.score),
+      compare("evidence: rules", message.rulesHash, evidence.evidence?.rulesHash),
+    ];
+    if (answer !== null) {
+      checks.push(compare("answer: score", record.score, answer.score));
+      checks.push(compare("answer: evidence hash", record.evidenceHash, answer.evidenceHash));
+      checks.push(compare("answer: submission", answer.submissionId, evidence.evidence?.submissionId));
+    }
+    return { ok: checks.every(({ ok }) => ok), checks, evidence };
+  }
+}
