@@ -1,0 +1,103 @@
+"""The only code that holds a private key: signs digests and transactions, reads key files.
+
+May read the key file and the password file it is given. The key never appears in text, errors or pickles.
+"""
+
+import json
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from coincurve import PrivateKey
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+
+from relay.keccak import checksum_address, keccak
+
+
+class KeyFileError(Exception):
+    """A key file cannot be used; the text says why and what to do, and nothing of what the file holds."""
+
+
+class LocalSigner:
+    """A private key in this process's memory."""
+
+    __slots__ = ("_account", "_key", "address")
+
+    def __init__(self, secret: bytes) -> None:
+        """Take the 32-byte secret; ValueError (without the secret) where it is not a secp256k1 key."""
+        if len(secret) != 32:
+            raise ValueError(f"a secp256k1 private key has 32 bytes, not {len(secret)}")
+        try:
+            self._key = PrivateKey(secret)
+        except ValueError:
+            raise ValueError("zero, or beyond the curve's order: not a secp256k1 private key") from None
+        self._account: LocalAccount = Account.from_key(secret)
+        self.address = keccak(self._key.public_key.format(compressed=False)[1:])[12:]
+
+    @classmethod
+    def from_key_file(cls, path: Path, password_path: Path | None = None) -> "LocalSigner":
+        """Read a key: 64 hex digits, or a keystore (Web3 Secret Storage, version 3) whose password is another file.
+
+        KeyFileError where a file is missing, readable by other users, or not a key.
+        """
+        text = _read_private(path).strip()
+        if not text.startswith("{"):
+            return cls._from_hex(text, path)
+        if password_path is None:
+            raise KeyFileError(f"{path} is an encrypted keystore: name the file that holds its password")
+        password = _read_private(password_path).rstrip("\r\n")
+        try:
+            secret = bytes(Account.decrypt(json.loads(text), password))
+        except (ValueError, KeyError, TypeError, NotImplementedError) as error:
+            raise KeyFileError(f"{path} cannot be decrypted: wrong password or not a version 3 keystore") from error
+        return cls(secret)
+
+    @classmethod
+    def _from_hex(cls, text: str, path: Path) -> "LocalSigner":
+        try:
+            return cls(bytes.fromhex(text.removeprefix("0x")))
+        except ValueError:
+            # `from None`: the cause's text would quote a piece of the key.
+            raise KeyFileError(f"{path} is not a private key: expected 64 hex digits or a JSON keystore") from None
+
+    def sign(self, digest: bytes) -> bytes:
+        """Return r ‖ s ‖ v (65 bytes, v 27 or 28) over a 32-byte digest: deterministic (RFC 6979), low s (EIP-2)."""
+        signature = self._key.sign_recoverable(digest, hasher=None)
+        return signature[:64] + bytes((signature[64] + 27,))
+
+    def sign_transaction(self, fields: Mapping[str, Any]) -> tuple[bytes, bytes]:
+        """Return (raw transaction, its hash) for JSON-RPC fields: EIP-1559 where fees are given so, else legacy.
+
+        `to` may be 20 bytes, text, or absent for a deployment. TypeError or ValueError where a field is missing or bad.
+        """
+        prepared = dict(fields)
+        to = prepared.get("to")
+        if to is None:
+            prepared.pop("to", None)
+        elif isinstance(to, bytes):
+            prepared["to"] = checksum_address(to)
+        signed = self._account.sign_transaction(prepared)
+        return bytes(signed.raw_transaction), bytes(signed.hash)
+
+    def __repr__(self) -> str:
+        return f"LocalSigner({checksum_address(self.address)})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a signer does not leave its process")
+
+
+def _read_private(path: Path) -> str:
+    """Return the text of a file that only its owner can touch."""
+    try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            raise KeyFileError(f"{path} is not a file")
+        if mode & 0o077:
+            raise KeyFileError(f"{path} is open to other users (mode {mode & 0o777:04o}): run chmod 600 {path}")
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise KeyFileError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise KeyFileError(f"{path} is not text") from None
