@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 VERSION = 1
 LOCK_POLL_S = 0.05
@@ -51,11 +51,10 @@ class BlockLine:
 
 
 Line: TypeAlias = GenesisLine | TransactionLine | BlockLine
-Kind: TypeAlias = Literal["genesis", "tx", "block"]
 
 
 def encode_line(line: Line) -> bytes:
-    """`<crc32 of the JSON, 8 hex digits> <JSON>\\n`; the newline is the commit mark."""
+    """Write `<crc32 of the JSON, 8 hex digits> <JSON>` and a newline, which is the commit mark."""
     if isinstance(line, GenesisLine):
         document: dict[str, object] = {"genesis": {**vars(line), "alloc": {k: str(v) for k, v in line.alloc.items()}}}
     elif isinstance(line, TransactionLine):
@@ -111,7 +110,7 @@ class Journal:
     """The open, locked file. `append` returns only after the bytes are on disk."""
 
     def __init__(self, path: Path, lock_wait_s: float = 10.0) -> None:
-        """Opens (creates) and locks; raises JournalError when another process keeps the lock for `lock_wait_s`."""
+        """Open (create) and lock; raises JournalError when another process keeps the lock for `lock_wait_s`."""
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -134,13 +133,15 @@ class Journal:
         while True:
             try:
                 fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
             except BlockingIOError:
                 if time.monotonic() >= deadline:
                     raise JournalError(
-                        f"{self.path.name} is in use by another running fairscore. Stop it, or use another FAIRSCORE_HOME."
+                        f"{self.path.name} is in use by another running fairscore: "
+                        "stop that one, or use another FAIRSCORE_HOME"
                     ) from None
                 time.sleep(LOCK_POLL_S)
+            else:
+                return
 
     def _sync_folder(self) -> None:
         # A new file is durable only when its folder entry is.
@@ -151,7 +152,7 @@ class Journal:
             os.close(folder)
 
     def append(self, lines: Sequence[Line]) -> None:
-        """Writes and fsyncs. A failed write (disk full) is undone before the OSError goes on, so no torn middle is left."""
+        """Write and fsync. A failed write (disk full) is undone before the OSError goes on: no torn middle is left."""
         data = b"".join(encode_line(line) for line in lines)
         start = os.lseek(self._fd, 0, os.SEEK_END)
         try:
@@ -164,7 +165,7 @@ class Journal:
             raise
 
     def close(self) -> None:
-        """Releases the lock."""
+        """Release the lock."""
         os.close(self._fd)
 
 
