@@ -30,7 +30,7 @@ class Contestant:
     ports: list[int]
     cpu: dict[str, Callable[[], float]]
     stored: Callable[[], Rows] | None = None
-    on_chain: Callable[[], int] | None = None
+    on_chain: Callable[[str], int] | None = None  # how many scores a contract recorded so far
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,6 @@ def fairscore(replicas: int, postgres: Postgres | None = None) -> Iterator[Conte
             try:
                 for relay in relays:  # one after another: the first deploys, the others find the address in the home
                     relay.start()
-                contract = contract_address(folder / "home")
                 cpu: dict[str, Callable[[], float]] = {
                     "server": lambda: sum(relay.cpu_seconds() for relay in relays),
                     "chain": lambda: cpu_seconds(node.pid),
@@ -90,18 +89,13 @@ def fairscore(replicas: int, postgres: Postgres | None = None) -> Iterator[Conte
                     [relay.port for relay in relays],
                     cpu,
                     stored=lambda: accepted_rows(url),
-                    on_chain=lambda: len(scores_on_chain(node.url, contract)),
+                    on_chain=lambda contract: len(scores_on_chain(node.url, contract)),
                 )
             finally:
                 for relay in relays:
                     relay.cleanup()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def contract_address(home: Path) -> str:
-    """The address that the first start remembered in its home."""
-    return (home / "contract").read_text().strip()
 
 
 def accepted_rows(url: str) -> Rows:

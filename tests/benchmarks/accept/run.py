@@ -68,11 +68,17 @@ def measure(entry: Entry, *, smoke: bool) -> dict[str, Any]:
         measured["cpu_us_per_request"] = {
             part: (read() - before[part]) / count * 1e6 for part, read in contestant.cpu.items()
         }
-        if contestant.on_chain:
-            measured["on_chain_when_the_last_was_answered"] = contestant.on_chain()
         answers += measured_answers
+        if contestant.on_chain:
+            domain = json.loads(body_of(answers[0]))["receipt"]["typedData"]["domain"]
+            measured["on_chain_when_the_last_was_answered"] = contestant.on_chain(domain["verifyingContract"])
         verify(answers, contestant)
     return measured
+
+
+def body_of(answer: bytes) -> bytes:
+    """An answer without its head."""
+    return answer.partition(b"\r\n\r\n")[2]
 
 
 def verify(answers: list[bytes], contestant: Contestant) -> None:
@@ -87,7 +93,7 @@ def verify(answers: list[bytes], contestant: Contestant) -> None:
     if contestant.stored is None:
         return
     rows = contestant.stored()
-    bodies = [json.loads(answer.partition(b"\r\n\r\n")[2]) for answer in answers]
+    bodies = [json.loads(body_of(answer)) for answer in answers]
     promised = sorted((body["receipt"]["roundId"], body["submissionId"]) for body in bodies)
     if promised != [(round_id, submission) for submission, round_id in rows]:
         raise UnsoundError(f"{len(promised)} were promised, {len(rows)} are stored, or some under another number")
