@@ -144,7 +144,7 @@ audit_flags = Table(
     CheckConstraint("severity IN ('warning', 'critical')", name="severity"),
     CheckConstraint("status IN ('open', 'confirmed', 'false_positive', 'dismissed')", name="status"),
 )
-# One open flag per (game, player or subject, action, code): a repeat raises its occurrences instead of flooding the auditor.
+# One open flag per (game, player or subject, action, code): a repeat raises its occurrences, no flood for the auditor.
 Index(
     "uq_audit_flags_open",
     audit_flags.c.game_id,

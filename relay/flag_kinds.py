@@ -1,0 +1,39 @@
+"""Which findings open an audit flag, how severe it is, and why: one visible table.
+
+Pure. Relay, indexer and economy open flags of these kinds only.
+"""
+
+from typing import NamedTuple
+
+
+class FlagKind(NamedTuple):
+    """A code's severity and the reason it deserves an auditor's look."""
+
+    severity: str  # warning | critical
+    why: str
+
+
+FLAG_KINDS: dict[str, FlagKind] = {
+    # Accepted, but improbable: the check said `flag`.
+    "PERFECT_RATIO_HIGH": FlagKind("warning", "humans rarely stay above the limit; bots always do"),
+    "SCORE_SPIKE": FlagKind("warning", "far above the player's own history: a new skill, another person, or a cheat"),
+    # Refused, and no honest client sends it: somebody changed the client or the request.
+    "SCORE_MISMATCH": FlagKind("warning", "the claim contradicts its own counts; the game's own client cannot send it"),
+    "SCORE_OUT_OF_BOUNDS": FlagKind("warning", "beyond what the game can show"),
+    "SCORE_ABOVE_MAXIMUM": FlagKind("critical", "beyond what the chart can yield"),
+    "COUNT_NEGATIVE": FlagKind("warning", "no counter of a game runs below zero"),
+    "COMBO_EXCEEDS_HITS": FlagKind("warning", "a combo longer than all hits cannot be played"),
+    "NOTES_EXCEED_TIME": FlagKind("warning", "faster than the densest chart"),
+    # Refused for coming too often.
+    "RATE_LIMITED": FlagKind("warning", "many attempts in a minute: a retry loop, or somebody searching for a number"),
+}
+# Refused without a flag, on purpose: GAME_TIME_TOO_SHORT and TOO_FEW_NOTES (honest players quit early),
+# PLAYER_INVALID and malformed payloads (there is no player to flag; anybody could flag anybody).
+
+# A check switched to `flag` by the operator is shown even if the table does not name its code.
+OTHER = FlagKind("warning", "the operator asked for a flag")
+
+
+def kind(code: str, *, refused: bool) -> FlagKind | None:
+    """Return the kind of flag that `code` opens, None if a refusal with it is no cause for suspicion."""
+    return FLAG_KINDS.get(code) or (None if refused else OTHER)

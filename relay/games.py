@@ -1,0 +1,112 @@
+"""The games a relay serves: what each allows, judges by and limits.
+
+Pure. The settings hand in plain values; a wrong one is refused at start, by name.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from relay.rules.registry import bind
+from relay.rules.ruleset import BoundRuleset
+
+GAME_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+")
+ANY_ORIGIN = "*"
+SUBMIT_ACTION = "submit-score"
+LIMITS_PER_MINUTE = {SUBMIT_ACTION: 60}
+LIMIT_MAX = 100_000  # a window is a ring of that many timestamps in one row
+DEFAULT_RULESET = "streambeat-counts@1"
+
+
+class GameError(ValueError):
+    """A game's configuration cannot be used; the message names the game and the setting."""
+
+
+@dataclass(frozen=True, slots=True)
+class GameConfig:
+    """One game. `limits` are admissions per player and action in 60 s; `switches` map check codes to modes."""
+
+    game_id: str
+    ruleset: str = DEFAULT_RULESET
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    switches: Mapping[str, str] = field(default_factory=dict)
+    anonymous_submit: bool = False
+    allowed_origins: tuple[str, ...] = ()
+    limits: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse what could only fail later.
+
+        Raises:
+            GameError: an id, origin or limit is not usable.
+        """
+        if not GAME_ID.fullmatch(self.game_id):
+            raise GameError(f"game id {self.game_id!r}: 1 to 64 letters, digits, dots, dashes or underscores")
+        for origin in self.allowed_origins:
+            if origin != ANY_ORIGIN and not ORIGIN.fullmatch(origin):
+                raise GameError(f"game {self.game_id}: {origin!r} is not an origin (https://host) or *")
+        for action, limit in self.limits.items():
+            if action not in LIMITS_PER_MINUTE:
+                raise GameError(f"game {self.game_id}: no action named {action!r} is limited")
+            if type(limit) is not int or not 1 <= limit <= LIMIT_MAX:
+                raise GameError(f"game {self.game_id}: the limit of {action} is 1 to {LIMIT_MAX} a minute")
+
+    def limit(self, action: str) -> int:
+        """Admissions per player in 60 s."""
+        return self.limits.get(action, LIMITS_PER_MINUTE[action])
+
+    def allows_origin(self, origin: str) -> bool:
+        """Whether a browser page of `origin` may call this game's operations."""
+        return ANY_ORIGIN in self.allowed_origins or origin in self.allowed_origins
+
+
+class Game:
+    """A configured game with its ruleset bound."""
+
+    __slots__ = ("config", "id", "rules", "submit_limit")
+
+    def __init__(self, config: GameConfig) -> None:
+        """Raises `relay.rules.ruleset.RulesetError` for an unknown ruleset, parameter or switch."""
+        self.config = config
+        self.id = config.game_id
+        self.rules: BoundRuleset = bind(config.ruleset, config.parameters, config.switches)
+        self.submit_limit = config.limit(SUBMIT_ACTION)
+
+
+class Games:
+    """All games of one relay, by id."""
+
+    def __init__(self, configs: list[GameConfig] | tuple[GameConfig, ...]) -> None:
+        """Raises GameError when there is none or an id is repeated."""
+        if not configs:
+            raise GameError("a relay serves at least one game")
+        self.by_id = {config.game_id: Game(config) for config in configs}
+        if len(self.by_id) != len(configs):
+            raise GameError("two games have the same id")
+        self.only = next(iter(self.by_id.values())) if len(self.by_id) == 1 else None
+
+    def origins(self) -> frozenset[str]:
+        """Every origin some game allows."""
+        return frozenset(origin for game in self.by_id.values() for origin in game.config.allowed_origins)
+
+
+def game_from_mapping(game_id: str, table: Mapping[str, Any]) -> GameConfig:
+    """Return the game of one `[games.<id>]` table, whose keys are the fields of `GameConfig`.
+
+    Raises:
+        GameError: an unknown key or a value of the wrong type.
+    """
+    known = {"ruleset": str, "parameters": Mapping, "switches": Mapping, "anonymous_submit": bool, "limits": Mapping}
+    for key, value in table.items():
+        if key == "allowed_origins":
+            if not isinstance(value, list | tuple) or not all(isinstance(origin, str) for origin in value):
+                raise GameError(f"game {game_id}: allowed_origins is a list of texts")
+        elif key not in known:
+            raise GameError(f"game {game_id}: no setting named {key!r}")
+        elif not isinstance(value, known[key]):
+            raise GameError(f"game {game_id}: {key} is not of type {known[key].__name__}")
+    values = dict(table)
+    values["allowed_origins"] = tuple(values.get("allowed_origins", ()))
+    return GameConfig(game_id, **values)

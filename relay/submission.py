@@ -1,0 +1,184 @@
+"""A score submission: untrusted JSON in, frozen values out, and the evidence that is hashed.
+
+Pure. Everything after `read` may trust the types; nothing after it trusts the numbers.
+"""
+
+import re
+from functools import lru_cache
+from typing import Annotated, Any, Generic, NamedTuple, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from relay.canonical import INTEGER_MAX, canonical_ascii
+from relay.errors import CallerError, FieldError, PayloadError
+from relay.games import Game, Games
+from relay.keccak import keccak
+from relay.rules.verdict import Verdict
+from relay.strict_json import Request, decode
+
+C = TypeVar("C", bound=Request)
+
+ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
+BODY_MAX = 256 * 1024
+BODY_MAX_REPLAY = 1024 * 1024
+
+# Visible ASCII without quote and backslash: opaque to us, safe in every log, database and canonical form.
+Opaque = Annotated[str, Meta(pattern=r"^[!#-\[\]-~]{1,128}$")]
+
+
+class ScoreSubmission(Request, Generic[C], frozen=True):
+    """`POST /api/submit-score`: who played, what is claimed, and optionally in which round and signed by whom."""
+
+    player_address: Annotated[str, Meta(max_length=128, description="0x and 40 hexadecimal digits, EIP-55 or lower")]
+    score_data: C
+    game_id: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType | None = UNSET
+    round_id: Opaque | UnsetType | None = UNSET
+    signature: Annotated[str, Meta(pattern=r"^0x([0-9a-fA-F]{2}){1,1024}$")] | UnsetType | None = UNSET
+    deadline: Annotated[int, Meta(ge=0, le=INTEGER_MAX, description="unix seconds")] | UnsetType | None = UNSET
+    idempotency_key: Annotated[str, Meta(max_length=257)] | UnsetType | None = UNSET
+
+
+class _Peek(msgspec.Struct, rename="camel"):
+    game_id: Any = None
+
+
+class Submission(NamedTuple):
+    """One submission as it was understood."""
+
+    game: Game
+    player: bytes
+    player_text: str  # lower case, as evidence writes it
+    claim: Request
+    claim_json: bytes  # canonical bytes of claim, round, signature and deadline
+    claim_hash: bytes  # of game, player and claim_json: the identity of "the same evidence again"
+    external_round: str | None
+    signed: bool
+    idempotency_key: str | None
+
+
+_peek = msgspec.json.Decoder(_Peek)
+
+
+@lru_cache(maxsize=64)
+def decoder(claim: type[Request]) -> "msgspec.json.Decoder[ScoreSubmission[Any]]":
+    """Return the decoder of submissions whose `scoreData` is a `claim`."""
+    return msgspec.json.Decoder(ScoreSubmission[claim])  # type: ignore[valid-type]
+
+
+def read(body: bytes, games: Games, default_game: str | None = None) -> Submission:
+    """Read the body of `POST /api/submit-score`.
+
+    `default_game` is the game the caller's key belongs to, used where the body names none.
+
+    Raises:
+        PayloadError: not strict JSON of the expected shape (400, also for the player's address).
+        CallerError: GAME_REQUIRED, GAME_UNKNOWN.
+    """
+    game = games.only or _named_game(body, games, default_game)
+    request = decode(decoder(game.rules.ruleset.claim), body)
+    if request.game_id and request.game_id != game.id:
+        raise CallerError("GAME_UNKNOWN", f"This relay does not serve a game named {request.game_id[:64]!r}.")
+    if not game.rules.ruleset.takes_replay and len(body) > BODY_MAX:
+        raise CallerError("BODY_TOO_LARGE", f"Bodies for this game are limited to {BODY_MAX} bytes.")
+    player = read_address(request.player_address, "/playerAddress")
+    claim_json = _claim_bytes(request)
+    text = "0x" + player.hex()
+    return Submission(
+        game,
+        player,
+        text,
+        request.score_data,
+        claim_json,
+        keccak(b"%b\n%b\n%b" % (game.id.encode(), player, claim_json)),
+        request.round_id or None,
+        bool(request.signature),
+        request.idempotency_key or None,
+    )
+
+
+def read_address(text: str, pointer: str) -> bytes:
+    """Return the 20 bytes of an address; mixed case must be a correct EIP-55 checksum, zero is nobody.
+
+    Raises:
+        PayloadError: with code PLAYER_INVALID and `pointer` as the field.
+    """
+    if ADDRESS.fullmatch(text) is None:
+        raise _player_invalid("A player address is 0x and 40 hexadecimal digits.", pointer)
+    digits = text[2:]
+    raw = bytes.fromhex(digits)
+    if not any(raw):
+        raise _player_invalid("The zero address is nobody's.", pointer)
+    if digits not in (digits.lower(), digits.upper()) and checksum(raw) != text:
+        raise _player_invalid("The checksum of the player address is wrong (EIP-55).", pointer)
+    return raw
+
+
+@lru_cache(maxsize=65_536)
+def checksum(address: bytes) -> str:
+    """Return the EIP-55 text of a 20-byte address."""
+    digits = address.hex()
+    digest = keccak(digits.encode()).hex()
+    return "0x" + "".join(
+        digit.upper() if nibble >= "8" else digit for digit, nibble in zip(digits, digest, strict=False)
+    )
+
+
+def evidence(submission: Submission, verdict: Verdict, submission_id: str, received_at_ms: int, outcome: str) -> bytes:
+    """Return the canonical bytes of the evidence document; their keccak-256 is the evidenceHash.
+
+    Unique per submission because it names it. `outcome` is `accepted` or `refused`.
+    """
+    rules = submission.game.rules
+    return canonical_ascii(
+        {
+            "type": "fairscore-evidence@1",
+            "submissionId": submission_id,
+            "gameId": submission.game.id,
+            "player": submission.player_text,
+            "receivedAt": received_at_ms,
+            "ruleset": rules.ruleset.id,
+            "rulesHash": "0x" + rules.hash.hex(),
+            "claim": msgspec.Raw(submission.claim_json),
+            "score": verdict.score,
+            "evidenceLevel": verdict.level,
+            "outcome": outcome,
+            "checks": [check.document() for check in verdict.checks],
+        }
+    )
+
+
+def _claim_bytes(request: "ScoreSubmission[Any]") -> bytes:
+    claim = canonical_ascii(request.score_data)
+    extra: list[tuple[str, object]] = []
+    if request.deadline not in (None, UNSET):
+        extra.append(("deadline", request.deadline))
+    if request.round_id:
+        extra.append(("roundId", request.round_id))
+    if request.signature:
+        extra.append(("signature", request.signature.lower()))
+    if not extra:
+        return claim
+    return canonical_ascii({**msgspec.json.decode(claim), **dict(extra)})
+
+
+def _named_game(body: bytes, games: Games, default_game: str | None) -> Game:
+    try:
+        named = _peek.decode(body).game_id
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError):
+        named = None  # whichever game is taken, decoding fails and says why
+        default_game = default_game or next(iter(games.by_id))
+    if named is not None and not isinstance(named, str):
+        raise PayloadError("`gameId` is a text.", [FieldError("/gameId", "FIELD_INVALID", "Expected `str`")])
+    wanted = named or default_game
+    if not wanted:
+        raise CallerError("GAME_REQUIRED", "This relay serves several games: name one in `gameId`.")
+    game = games.by_id.get(wanted)
+    if game is None:
+        shown = wanted[:64].encode("ascii", "backslashreplace").decode()
+        raise CallerError("GAME_UNKNOWN", f"This relay does not serve a game named {shown!r}.")
+    return game
+
+
+def _player_invalid(detail: str, pointer: str) -> PayloadError:
+    return PayloadError(detail, [FieldError(pointer, "PLAYER_INVALID", detail)], code="PLAYER_INVALID")
