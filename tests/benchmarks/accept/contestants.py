@@ -4,9 +4,12 @@ Touches processes, databases and temporary folders.
 """
 
 import shutil
+import socket
 import sqlite3
 import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -20,6 +23,7 @@ from tests.harness.process import Fairscore, cpu_seconds, free_port
 from tests.harness.rpc import scores_on_chain
 
 STREAMBEAT_LIKE = Path(__file__).with_name("streambeat_like") / "server.mjs"
+PLAIN_RELAY = Path(__file__).with_name("plain_relay.py")
 Rows = list[tuple[str, int | None]]
 
 
@@ -62,6 +66,30 @@ def streambeat_like(*chain_options: str, chain: bool = True) -> Iterator[Contest
         finally:
             process.kill()
             process.wait()
+
+
+@contextmanager
+def plain_relay() -> Iterator[Contestant]:
+    """Starlette, a session and a commit per request, eth-account's signatures."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="fairscore-accept-") as folder:
+        process = subprocess.Popen([sys.executable, PLAIN_RELAY, str(port), Path(folder) / "plain.db"])
+        try:
+            deadline = time.monotonic() + 20
+            while not accepts_connections(port):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError("the plain relay did not start")
+                time.sleep(0.05)
+            yield Contestant([port], {"server": lambda: cpu_seconds(process.pid)})
+        finally:
+            process.kill()
+            process.wait()
+
+
+def accepts_connections(port: int) -> bool:
+    """Whether somebody listens."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager
@@ -117,6 +145,7 @@ def entries(postgres: Postgres) -> list[Entry]:
         Entry("Express, no chain, not durable", lambda: streambeat_like(chain=False), 20_000, 1_000),
         Entry("Express + ethers, anvil automine", streambeat_like, 600, 64),
         Entry("Express + ethers, anvil 1 s blocks", lambda: streambeat_like("--block-time", "1"), 300, 64),
+        Entry("session per request, eth-account", plain_relay, 3_000, 200),
         Entry("fairscore, SQLite, 1 process", lambda: fairscore(1), 40_000, 2_000, frozenset({"sqlite"})),
         Entry(
             "fairscore, PostgreSQL, 2 processes",

@@ -16,7 +16,7 @@ def test_smoke(capsys: pytest.CaptureFixture[str]) -> None:
     result = benchmark(smoke=True, runs=1)
     with capsys.disabled():
         print("\n" + table(result["medians"]))
-    assert len(result["medians"]) == 5
+    assert len(result["medians"]) == 6
     assert all(found["per_second"] > 0 for found in result["medians"].values())
     against_chain = {pair: ratio for pair, ratio in result["ratios"].items() if pair.endswith(BASELINE)}
     assert len(against_chain) == 2
