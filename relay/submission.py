@@ -13,7 +13,7 @@ from msgspec import UNSET, Meta, UnsetType
 from relay.canonical import INTEGER_MAX, canonical_ascii
 from relay.errors import CallerError, FieldError, PayloadError
 from relay.games import Game, Games
-from relay.keccak import keccak
+from relay.keccak import checksum_address, keccak
 from relay.rules.verdict import Verdict
 from relay.strict_json import Request, decode
 
@@ -109,19 +109,9 @@ def read_address(text: str, pointer: str) -> bytes:
     raw = bytes.fromhex(digits)
     if not any(raw):
         raise _player_invalid("The zero address is nobody's.", pointer)
-    if digits not in (digits.lower(), digits.upper()) and checksum(raw) != text:
+    if digits not in (digits.lower(), digits.upper()) and checksum_address(raw) != text:
         raise _player_invalid("The checksum of the player address is wrong (EIP-55).", pointer)
     return raw
-
-
-@lru_cache(maxsize=65_536)
-def checksum(address: bytes) -> str:
-    """Return the EIP-55 text of a 20-byte address."""
-    digits = address.hex()
-    digest = keccak(digits.encode()).hex()
-    return "0x" + "".join(
-        digit.upper() if nibble >= "8" else digit for digit, nibble in zip(digits, digest, strict=False)
-    )
 
 
 def evidence(submission: Submission, verdict: Verdict, submission_id: str, received_at_ms: int, outcome: str) -> bytes:

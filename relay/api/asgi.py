@@ -1,0 +1,316 @@
+"""The ASGI application of a list of operations: routing, request ids, keys, bodies, CORS, errors as problem+json.
+
+Touches HTTP through the ASGI interface only. Requests never become Request and Response objects: on the hot route
+those cost more than judging the score.
+"""
+
+import itertools
+import logging
+import re
+import secrets
+from collections.abc import Iterable, Mapping
+from time import perf_counter
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from relay import strict_json
+from relay.api import cors
+from relay.api.operations import Answer, Authenticate, Call, Operation, Receive, Scope, Send
+from relay.api.problems import problem
+from relay.errors import CallerError, FairscoreError, FieldError, OurError
+
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._~:@/+=-]{1,128}")
+BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/=-]{1,512}) *", re.IGNORECASE)
+
+log = logging.getLogger(__name__)
+
+
+class Observe(Protocol):
+    """Is told of every answered request."""
+
+    def __call__(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Record one answer; `route` is the declared path, or empty where none matched."""
+
+
+class _Route(NamedTuple):
+    path: str
+    methods: dict[str, Operation]
+    decoders: dict[str, "msgspec.json.Decoder[Any]"]
+
+
+class ClientGoneError(Exception):
+    """The client closed the connection before its request was complete; there is nobody to answer."""
+
+
+class Api:
+    """Serves `operations`; anything else goes to `fallback` (pages, websockets) or is a 404."""
+
+    def __init__(
+        self,
+        operations: Iterable[Operation],
+        authenticate: Authenticate | None = None,
+        origins: frozenset[str] = frozenset(),
+        fallback: Any = None,
+        observe: Observe | None = None,
+    ) -> None:
+        self._authenticate = authenticate
+        self._cors = cors.Policy(origins)
+        self._fallback = fallback
+        self._observe = observe
+        self._exact: dict[str, _Route] = {}
+        self._patterns: list[tuple[re.Pattern[str], _Route]] = []
+        self._id_prefix = f"req_{secrets.token_hex(6)}"
+        self._id_count = itertools.count(1)
+        for operation in operations:
+            for path in (operation.path, *operation.aliases):
+                self._add(path, operation)
+
+    def _add(self, path: str, operation: Operation) -> None:
+        route = self._exact.get(path)
+        if route is None:
+            route = _Route(path, {}, {})
+            self._exact[path] = route
+            if "{" in path:
+                parts = re.split(r"\{(\w+)\}", path)
+                pattern = "".join(
+                    f"(?P<{part}>[^/]+)" if index % 2 else re.escape(part) for index, part in enumerate(parts)
+                )
+                self._patterns.append((re.compile(pattern), route))
+        if operation.method in route.methods:
+            raise ValueError(f"{operation.method} {path} is declared twice")
+        route.methods[operation.method] = operation
+        if operation.request is not None and not operation.raw_body:
+            route.decoders[operation.method] = msgspec.json.Decoder(operation.request)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            if self._fallback is not None:
+                await self._fallback(scope, receive, send)
+            return
+        started = perf_counter()
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        given = headers.get(b"x-request-id")
+        if given is not None and REQUEST_ID.fullmatch(given):
+            request_id = given.decode()
+        else:
+            request_id = f"{self._id_prefix}{next(self._id_count):x}"
+        call = Call(scope, headers, request_id)
+        route, method = self._find(call, scope)
+        if route is None and self._fallback is not None:
+            await self._fallback(scope, receive, send)
+            return
+        wanted = method  # a preflight asks for another method's rules
+        if method == "OPTIONS":
+            wanted = call.headers.get(b"access-control-request-method", b"").decode("latin-1")
+        operation = route.methods.get(wanted) if route else None
+        if operation is not None and operation.stream and method == wanted:
+            answered = await self._stream(operation, call, receive, send)
+        else:
+            answered = await self._answer(route, method, call, receive)
+        if answered is not None:
+            await self._send(answered, operation, call, send)
+            if self._observe is not None:
+                path = route.path if route else ""
+                self._observe(method, path, answered.status, perf_counter() - started)
+
+    def _find(self, call: Call, scope: Scope) -> tuple[_Route | None, str]:
+        path, method = scope["path"], scope["method"]
+        route = self._exact.get(path)
+        if route is None or "{" in path:
+            route = None
+            for pattern, candidate in self._patterns:
+                if (found := pattern.fullmatch(path)) is not None:
+                    route, call.path = candidate, found.groupdict()
+                    break
+        if method == "HEAD" and route is not None and "HEAD" not in route.methods:
+            method = "GET"
+        return route, method
+
+    async def _answer(self, route: _Route | None, method: str, call: Call, receive: Receive) -> Answer | None:
+        """Return the answer, None if the client is gone."""
+        try:
+            if route is None:
+                raise CallerError("NOT_FOUND", "There is nothing at this address.")  # noqa: TRY301 - one place answers
+            operation = route.methods.get(method)
+            if operation is None:
+                return _other_method(route, method, call)
+            await self._admit(operation, call)
+            if operation.query is not None:
+                call.query = read_query(operation.query, call.scope["query_string"])
+            if operation.request is not None:
+                body = await read_body(call.headers, receive, operation.body_max)
+                decoder = route.decoders.get(method)
+                call.body = body if decoder is None else strict_json.decode(decoder, body)
+            return await operation.endpoint(call)  # type: ignore[call-arg,misc]
+        except ClientGoneError:
+            return None
+        except FairscoreError as error:
+            return problem(error, call.request_id)
+        except Exception:
+            log.exception("unhandled error", extra={"request_id": call.request_id})
+            return problem(OurError(), call.request_id)
+
+    async def _admit(self, operation: Operation, call: Call) -> None:
+        """Find the caller's credential and compare its role with the operation's.
+
+        A presented key that is not valid is refused even where none is needed: its owner must learn of it.
+        """
+        presented = call.headers.get(b"authorization")
+        if presented is not None:
+            call.credential = await self._credential(presented)
+        if operation.roles is None:
+            return
+        if call.credential is None:
+            raise unauthenticated("This operation needs a key.", presented=False)
+        if call.credential.role not in operation.roles:
+            allowed = ", ".join(sorted(operation.roles))
+            raise forbidden_role(call.credential.role, allowed)
+
+    async def _credential(self, presented: bytes) -> Any:
+        found = BEARER.fullmatch(presented.decode("latin-1"))
+        credential = None
+        if found is not None and self._authenticate is not None:
+            credential = await self._authenticate(found[1])
+        if credential is None:
+            raise unauthenticated("The key presented is unknown, expired or revoked.", presented=True)
+        return credential
+
+    async def _send(self, answered: Answer, operation: Operation | None, call: Call, send: Send) -> None:
+        status, body, media_type, extra = answered
+        headers = [(b"x-request-id", call.request_id.encode())]
+        if status != 204:
+            headers.append((b"content-type", media_type))
+            headers.append((b"content-length", b"%d" % len(body)))
+        headers += self._cors.headers(call.headers.get(b"origin"), operation, call.origin_allowed)
+        headers += extra
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        silent = call.scope["method"] == "HEAD"
+        await send({"type": "http.response.body", "body": b"" if silent else body})
+
+    async def _stream(self, operation: Operation, call: Call, receive: Receive, send: Send) -> Answer | None:
+        """Run a plain ASGI endpoint; an error before its first byte becomes a problem, later ones end the stream."""
+        started = False
+        added = [(b"x-request-id", call.request_id.encode())]
+        added += self._cors.headers(call.headers.get(b"origin"), operation, call.origin_allowed)
+
+        async def send_with_headers(message: Any) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message = {**message, "headers": [*message.get("headers", ()), *added]}
+            await send(message)
+
+        try:
+            await self._admit(operation, call)
+            if operation.query is not None:
+                call.query = read_query(operation.query, call.scope["query_string"])
+            await operation.endpoint(call, receive, send_with_headers)  # type: ignore[call-arg]
+        except ClientGoneError:
+            return None
+        except FairscoreError as error:
+            if started:
+                raise
+            return problem(error, call.request_id)
+        except Exception:
+            if started:
+                raise
+            log.exception("unhandled error", extra={"request_id": call.request_id})
+            return problem(OurError(), call.request_id)
+        return None
+
+
+def unauthenticated(detail: str, *, presented: bool) -> CallerError:
+    """Return the 401 of a missing or (RFC 6750 section 3.1) of an invalid key."""
+    challenge = 'Bearer realm="fairscore"' + (', error="invalid_token"' if presented else "")
+    return CallerError("NOT_AUTHENTICATED", detail, headers={"WWW-Authenticate": challenge})
+
+
+def forbidden_role(role: str, allowed: str) -> CallerError:
+    """Return the 403 of a valid key whose role may not do this."""
+    challenge = 'Bearer realm="fairscore", error="insufficient_scope"'
+    detail = f"A {role} key may not do this; it takes one of: {allowed}."
+    return CallerError("FORBIDDEN_ROLE", detail, headers={"WWW-Authenticate": challenge})
+
+
+async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:
+    """Return the whole body of at most `limit` bytes.
+
+    Raises:
+        CallerError: BODY_TOO_LARGE (before reading, where the length is announced), MEDIA_TYPE_UNSUPPORTED.
+        ClientGoneError: the connection was closed first.
+    """
+    kind = headers.get(b"content-type")
+    if kind is not None and kind != b"application/json":
+        _check_media_type(kind)
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise CallerError("MEDIA_TYPE_UNSUPPORTED", "Bodies are taken as they are, without content encoding.")
+    announced = headers.get(b"content-length", b"0")
+    if len(announced) > 15 or (announced.isdigit() and int(announced) > limit):
+        raise _too_large(limit)
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+        if not message.get("more_body", False):
+            return b"".join((*chunks, chunk)) if chunks else chunk
+        chunks.append(chunk)
+
+
+def read_query(kind: type[msgspec.Struct], query_string: bytes) -> msgspec.Struct:
+    """Return the query string as a `kind`.
+
+    Raises:
+        CallerError: QUERY_INVALID, with `?name` as the field's pointer.
+    """
+    try:
+        pairs = parse_qsl(query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=64)
+    except ValueError:
+        raise CallerError("QUERY_INVALID", "The query string cannot be read.") from None
+    known = {field.encode_name for field in msgspec.structs.fields(kind)}
+    values: dict[str, str] = {}
+    wrong: list[FieldError] = []
+    for name, value in pairs:
+        shown = name[:64].encode("ascii", "backslashreplace").decode()
+        if name not in known:
+            wrong.append(FieldError(f"?{shown}", "FIELD_UNKNOWN", f"`{shown}` is not a parameter here"))
+        elif name in values:
+            wrong.append(FieldError(f"?{shown}", "FIELD_REPEATED", f"`{shown}` is given twice"))
+        values[name] = value
+    if not wrong:
+        try:
+            return msgspec.convert(values, kind, strict=False)
+        except msgspec.ValidationError as error:
+            text, _, where = str(error).partition(" - at `$.")
+            wrong.append(FieldError("?" + where.rstrip("`"), "FIELD_INVALID", text))
+    detail = f"Query parameter {wrong[0].pointer[1:]!r}: {wrong[0].detail}"
+    raise CallerError("QUERY_INVALID", detail, fields=wrong[:20])
+
+
+def _other_method(route: _Route, method: str, call: Call) -> Answer:
+    allowed = sorted({*route.methods, "OPTIONS"} | ({"HEAD"} if "GET" in route.methods else set()))
+    allow = ", ".join(allowed)
+    if method != "OPTIONS":
+        raise CallerError("METHOD_NOT_ALLOWED", f"This address takes {allow}.", headers={"Allow": allow})
+    headers = ((b"allow", allow.encode()), *cors.preflight(call.headers, allow))
+    return Answer(204, b"", b"", headers)
+
+
+def _check_media_type(kind: bytes) -> None:
+    essence, _, parameters = kind.decode("latin-1").lower().partition(";")
+    essence, charset = essence.strip(), parameters.strip().replace('"', "")
+    json_like = essence == "application/json" or (essence.startswith("application/") and essence.endswith("+json"))
+    if not json_like or (charset.startswith("charset=") and charset not in {"charset=utf-8", "charset=utf8"}):
+        raise CallerError("MEDIA_TYPE_UNSUPPORTED", "Send the body as application/json in UTF-8.")
+
+
+def _too_large(limit: int) -> CallerError:
+    return CallerError("BODY_TOO_LARGE", f"Bodies are limited to {limit} bytes here.")

@@ -1,0 +1,114 @@
+"""Operations: one declaration per path and method, which routes, authenticates, validates and documents it.
+
+Pure declarations and the small values an endpoint gets and returns. Relay and indexer both list theirs, so that the
+OpenAPI document (`relay.api.openapi`) is made from what really decides.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers = tuple[tuple[bytes, bytes], ...]
+
+JSON = b"application/json"
+BODY_MAX = 256 * 1024
+PUBLIC = None  # `roles` of an operation that anybody may call
+
+_encoder = msgspec.json.Encoder()
+
+
+class Credential(NamedTuple):
+    """Who calls: the key's id, its role, and the game it belongs to (None: every game)."""
+
+    key_id: str
+    role: str
+    game_id: str | None
+
+
+class Authenticate(Protocol):
+    """Finds the credential of a presented key; None means unknown, expired or revoked."""
+
+    async def __call__(self, token: str) -> Credential | None:
+        """Return the credential of `token`."""
+
+
+class Answer(NamedTuple):
+    """What an endpoint returns: status, body, media type, further headers (lower-case names)."""
+
+    status: int
+    body: bytes
+    media_type: bytes = JSON
+    headers: Headers = ()
+
+
+def answer(value: object, status: int = 200, headers: Headers = ()) -> Answer:
+    """Return `value` (a Struct, a mapping …) as a JSON answer."""
+    return Answer(status, _encoder.encode(value), JSON, headers)
+
+
+class Call:
+    """One request as an endpoint sees it. `query` and `body` are values of the operation's declared types."""
+
+    __slots__ = ("body", "credential", "headers", "origin_allowed", "path", "query", "request_id", "scope")
+
+    def __init__(self, scope: Scope, headers: dict[bytes, bytes], request_id: str) -> None:
+        self.scope = scope
+        self.headers = headers
+        self.request_id = request_id
+        self.path: Mapping[str, str] = {}
+        self.query: Any = None
+        self.body: Any = None
+        self.credential: Credential | None = None
+        self.origin_allowed = True  # an endpoint that learns the game may withdraw it: no CORS header is sent then
+
+
+class Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """Base of an operation's query parameters: every field has a default; texts are converted to the field's type."""
+
+
+class Response(NamedTuple):
+    """One documented answer: the type of its JSON (None: no body or another media type), and what it means."""
+
+    type: Any = None
+    description: str = ""
+    media_type: str = "application/json"
+
+
+Endpoint = Callable[[Call], Awaitable[Answer]]
+StreamEndpoint = Callable[[Call, Receive, Send], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One path and method.
+
+    `request` is the type of the body; it is decoded strictly before the endpoint runs, unless `raw_body`, where the
+    endpoint gets bytes and decodes them to that type itself. With `stream` the endpoint is plain ASGI:
+    `endpoint(call, receive, send)`, request id and CORS headers are added to what it sends.
+    `roles` None means open; a key that is presented is checked all the same.
+    """
+
+    method: str
+    path: str  # /api/things/{thingId}: a parameter is one segment
+    summary: str
+    endpoint: Endpoint | StreamEndpoint
+    responses: Mapping[int, Any] = field(default_factory=dict)  # a type or a Response
+    errors: tuple[str, ...] = ()
+    roles: frozenset[str] | None = PUBLIC
+    request: Any = None
+    raw_body: bool = False
+    query: type[Query] | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)  # path parameter: description
+    request_headers: Mapping[str, str] = field(default_factory=dict)  # documented header: description
+    description: str = ""
+    tag: str = ""
+    aliases: tuple[str, ...] = ()
+    body_max: int = BODY_MAX
+    stream: bool = False
+    hidden: bool = False  # served, but no part of the documented interface (pages)
+    operation_id: str = ""
