@@ -1,6 +1,6 @@
 // Compiles and tests the contract with what `npm ci` installed: nothing is downloaded at run time.
 import { defineConfig } from "hardhat/config";
-import { compiler } from "./contracts/compiler.js";
+import { compiler } from "./contracts/scripts/compiler.js";
 
 export default defineConfig({
   solidity: compiler,

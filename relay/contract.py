@@ -227,7 +227,7 @@ class Artifact:
 
 @cache
 def artifact() -> Artifact:
-    """Return the committed artifact; `node contracts/artifact.js --check` proves it is what the sources compile to."""
+    """Return the committed artifact; `contracts/scripts/artifact.js --check` proves it is what the sources make."""
     document = json.loads(resources.files("relay").joinpath("contract.json").read_text("utf-8"))
     return Artifact(
         abi=document["abi"],

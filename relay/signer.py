@@ -50,7 +50,7 @@ class LocalSigner:
         password = _read_private(password_path).rstrip("\r\n")
         try:
             secret = bytes(Account.decrypt(json.loads(text), password))
-        except (ValueError, KeyError, TypeError, NotImplementedError) as error:
+        except (ValueError, KeyError, TypeError, RuntimeError) as error:
             raise KeyFileError(f"{path} cannot be decrypted: wrong password or not a version 3 keystore") from error
         return cls(secret)
 

@@ -8,7 +8,7 @@ import { compiler } from "./compiler.js";
 
 const require = createRequire(import.meta.url);
 const solc = require("solc");
-const root = new URL("../", import.meta.url);
+const root = new URL("../../", import.meta.url);
 const target = new URL("relay/contract.json", root);
 const entry = "contracts/Leaderboard.sol";
 
