@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.harness.nodes import anvil, write_keys
+from tests.harness.nodes import anvil, operator
 from tests.harness.plays import play, player, request
 from tests.harness.process import Fairscore
 from tests.harness.rpc import ChainScore, rpc, scores_on_chain, standings
@@ -42,12 +42,7 @@ def bed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bed]:
         else:
             node = stack.enter_context(anvil("--block-time", "1"))
             url = request.getfixturevalue("postgres_url")
-            settings = {
-                "FAIRSCORE_RPC_URL": node.url,
-                "FAIRSCORE_DATABASE_URL": url,
-                "FAIRSCORE_FINALITY": "2",
-                **write_keys(tmp_path / "keys"),
-            }
+            settings = operator(tmp_path / "keys", node.url, url)
             bed = Bed(Fairscore(tmp_path / "home", settings=settings), node.url, url)
         stack.enter_context(bed.server)
         yield bed

@@ -3,6 +3,7 @@
 Touches processes and temporary folders.
 """
 
+import json
 import shutil
 import tempfile
 import warnings
@@ -49,10 +50,15 @@ def anvil(*options: str) -> Iterator[Node]:
         started.process.wait()
 
 
-def write_keys(folder: Path) -> dict[str, str]:
-    """Three development keys as key files; answers the settings that name them."""
+def operator(folder: Path, rpc_url: str, database_url: str) -> dict[str, str]:
+    """The settings of a real chain: RPC, database, three key files in ``folder``, a game open to anonymous players."""
     folder.mkdir(parents=True, exist_ok=True)
-    settings = {}
+    settings = {
+        "FAIRSCORE_RPC_URL": rpc_url,
+        "FAIRSCORE_DATABASE_URL": database_url,
+        "FAIRSCORE_FINALITY": "2",
+        "FAIRSCORE_GAMES": json.dumps({"streambeat": {"anonymous_submit": True}}),
+    }
     for role, key in zip(("ADMIN", "ATTESTATION", "GAS"), DEVELOPMENT_KEYS, strict=False):
         file = folder / f"{role.lower()}.key"
         file.write_text(key + "\n")

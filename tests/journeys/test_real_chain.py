@@ -12,7 +12,7 @@ import pytest
 from eth_account import Account
 from eth_account.messages import encode_typed_data
 
-from tests.harness.nodes import Node, anvil, write_keys
+from tests.harness.nodes import Node, anvil, operator
 from tests.harness.plays import play, player
 from tests.harness.process import FAIRSCORE, Fairscore, free_port
 from tests.harness.rpc import rpc, scores_on_chain, standings
@@ -31,12 +31,7 @@ def node() -> Iterator[Node]:
 @pytest.fixture
 def settings(node: Node, postgres_url: str, tmp_path: Path) -> dict[str, str]:
     """What an operator sets: RPC, database, three key files."""
-    return {
-        "FAIRSCORE_RPC_URL": node.url,
-        "FAIRSCORE_DATABASE_URL": postgres_url,
-        "FAIRSCORE_FINALITY": "2",
-        **write_keys(tmp_path / "keys"),
-    }
+    return operator(tmp_path / "keys", node.url, postgres_url)
 
 
 def submit(server: Fairscore, serial: int, prefer: str = "wait=10") -> dict[str, Any]:
@@ -142,12 +137,15 @@ def test_relay_and_indexer_as_two_processes(node: Node, settings: dict[str, str]
         assert indexer.stop() < 2
 
 
+def without_keys(settings: dict[str, str]) -> dict[str, str]:
+    """The operator's settings less the key files."""
+    return {name: value for name, value in settings.items() if not name.endswith("_KEY_FILE")}
+
+
 @pytest.mark.parametrize("command", ["run", "relay"])
-def test_development_keys_work_on_a_development_chain(
-    node: Node, postgres_url: str, tmp_path: Path, command: str
-) -> None:
+def test_development_keys_work_on_a_development_chain(settings: dict[str, str], tmp_path: Path, command: str) -> None:
     """`--dev-keys` needs no key file on chain id 31337."""
-    settings = {"FAIRSCORE_RPC_URL": node.url, "FAIRSCORE_DATABASE_URL": postgres_url}
+    settings = without_keys(settings)
     with Fairscore(tmp_path / "home", command, "--dev-keys", settings=settings) as server:
         assert submit(server, 5)["status"] in {"included", "final"}
 
@@ -155,7 +153,7 @@ def test_development_keys_work_on_a_development_chain(
 def test_development_keys_are_refused_elsewhere(postgres_url: str, tmp_path: Path) -> None:
     """On any other chain id the start fails with a reason, before a single transaction."""
     with anvil("--chain-id", "31338") as other:
-        settings = {"FAIRSCORE_RPC_URL": other.url, "FAIRSCORE_DATABASE_URL": postgres_url}
+        settings = without_keys(operator(tmp_path / "keys", other.url, postgres_url))
         server = Fairscore(tmp_path / "home", "run", "--dev-keys", settings=settings)
         server.launch()
         try:
@@ -167,9 +165,9 @@ def test_development_keys_are_refused_elsewhere(postgres_url: str, tmp_path: Pat
         assert int(rpc(other.url, "eth_blockNumber"), 16) == 0
 
 
-def test_no_keys_is_said_plainly(node: Node, postgres_url: str, tmp_path: Path) -> None:
+def test_no_keys_is_said_plainly(settings: dict[str, str], tmp_path: Path) -> None:
     """A real chain without keys: the start names the missing settings and prints no trace."""
-    settings = {"FAIRSCORE_RPC_URL": node.url, "FAIRSCORE_DATABASE_URL": postgres_url}
+    settings = without_keys(settings)
     environment = Fairscore(tmp_path / "home", settings=settings).environment
     ran = subprocess.run([FAIRSCORE, "run"], env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode != 0

@@ -18,7 +18,7 @@ from typing import Any
 
 import psycopg
 
-from tests.harness.nodes import NODE, Node, Postgres, anvil, write_keys
+from tests.harness.nodes import NODE, Node, Postgres, anvil, operator
 from tests.harness.process import Fairscore, cpu_seconds, free_port
 from tests.harness.rpc import scores_on_chain
 
@@ -102,7 +102,7 @@ def fairscore(replicas: int, postgres: Postgres | None = None) -> Iterator[Conte
     url = postgres.database() if postgres else f"sqlite:///{folder / 'fairscore.db'}"
     try:
         with anvil("--block-time", "1", "--gas-limit", "30000000") as node:
-            settings = {"FAIRSCORE_RPC_URL": node.url, "FAIRSCORE_DATABASE_URL": url, **write_keys(folder / "keys")}
+            settings = operator(folder / "keys", node.url, url)
             relays = [Fairscore(folder / "home", "relay", settings=settings) for _ in range(replicas)]
             try:
                 for relay in relays:  # one after another: the first deploys, the others find the address in the home
