@@ -1,0 +1,121 @@
+"""How history is read: ranges that adapt to the provider, several in flight, handed on in order.
+
+Touches the chain through `Source`. What size comes next is decided by `RangeSize`, which is pure.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
+from typing import NamedTuple, Protocol
+
+from indexer.chain import MalformedError, TooMuchError, UnreachableError
+from indexer.decoding import RpcLog, decode
+from indexer.events import Fact, Header, Mark
+from indexer.reorg import continues
+
+IN_FLIGHT = 3
+SIZE_FIRST = 256
+SIZE_MAX = 100_000
+LOGS_WANTED = 8_000  # per range: enough for bulk inserts to pay, few enough for memory and for the commit's length
+
+
+class Source(Protocol):
+    """What reading history needs of the chain."""
+
+    contract: str
+
+    async def headers(self, numbers: Sequence[int]) -> list[Header | None]:
+        """Return blocks by number."""
+
+    async def logs(self, first: int, last: int) -> list[RpcLog]:
+        """Return the contract's logs of a range."""
+
+
+class Chunk(NamedTuple):
+    """A range of blocks, read."""
+
+    first: Header
+    last: Header
+    facts: list[Fact]
+
+
+class RangeSize:
+    """How many blocks to ask for next: halved when refused, doubled while ranges come back small."""
+
+    def __init__(self, size: int = SIZE_FIRST) -> None:
+        self.size = size
+        self._ceiling = SIZE_MAX
+        self._good = 0
+
+    def refused(self, size: int) -> int:
+        """Take note that a range of `size` blocks was too much; returns what to try instead."""
+        self.size = max(1, min(self.size, size // 2))
+        self._ceiling = max(1, size - 1)
+        self._good = 0
+        return self.size
+
+    def took(self, size: int, logs: int) -> None:
+        """Take note that a range of `size` blocks gave that many logs."""
+        self._good += 1
+        if self._good >= 16:
+            self._ceiling = min(SIZE_MAX, self._ceiling * 2)  # limits are about results: they may be past
+            self._good = 0
+        if logs > 2 * LOGS_WANTED:
+            self.size = max(1, size // 2)
+        elif logs < LOGS_WANTED // 2:
+            self.size = max(self.size, min(size * 2, self._ceiling))
+
+
+async def chunks(source: Source, at: Mark, last: int, sizes: RangeSize) -> AsyncGenerator[Chunk]:
+    """Read the blocks after `at` up to `last`, in order, a few ranges ahead of whoever takes them.
+
+    Raises:
+        ChainError: the provider does not answer, or not even for one block.
+    """
+    flying: deque[asyncio.Task[list[Chunk]]] = deque()
+    start = at.number + 1
+    try:
+        while start <= last or flying:
+            while start <= last and len(flying) < IN_FLIGHT:
+                end = min(last, start + sizes.size - 1)
+                flying.append(asyncio.create_task(read(source, start, end, sizes)))
+                start = end + 1
+            for chunk in await flying.popleft():
+                if not continues(at, [chunk.first]):
+                    return  # the chain moved below us: the follower looks again
+                at = chunk.last.mark
+                yield chunk
+    finally:
+        for task in flying:
+            task.cancel()
+        await asyncio.gather(*flying, return_exceptions=True)
+
+
+async def read(source: Source, first: int, last: int, sizes: RangeSize) -> list[Chunk]:
+    """Read one range, in smaller pieces if the provider wants that."""
+    try:
+        logs, ends = await asyncio.gather(source.logs(first, last), source.headers(sorted({first, last})))
+    except (TooMuchError, UnreachableError):
+        if first == last:
+            raise
+        size = sizes.refused(last - first + 1)
+        pieces: list[Chunk] = []
+        for start in range(first, last + 1, size):
+            pieces += await read(source, start, min(last, start + size - 1), sizes)
+        return pieces
+    sizes.took(last - first + 1, len(logs))
+    if ends[0] is None or ends[-1] is None:
+        raise MalformedError(f"the provider has no block {first} or {last}, though its head is beyond")
+    times = await _times(source, logs)
+    # Parsing thousands of logs takes a while: not on the loop that serves clients.
+    facts = await asyncio.to_thread(decode, logs, source.contract, times)
+    if any(int(log.block_number, 16) == last and bytes.fromhex(log.block_hash[2:]) != ends[-1].hash for log in logs):
+        raise MalformedError(f"the logs of block {last} are of another fork than the block")
+    return [Chunk(ends[0], ends[-1], facts)]
+
+
+async def _times(source: Source, logs: Sequence[RpcLog]) -> dict[int, int]:
+    """Return the timestamps of the blocks whose logs do not carry them."""
+    numbers = sorted({int(log.block_number, 16) for log in logs if log.block_timestamp is None})
+    headers = await source.headers(numbers) if numbers else []
+    return {header.number: header.time_s for header in headers if header is not None}

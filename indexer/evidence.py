@@ -1,0 +1,100 @@
+"""What the published evidence of a score says: which submission it was, and how well it was checked.
+
+Touches the relay's HTTP API in `HttpEvidence`; the other source is in `indexer.store.evidence`. Evidence is looked up
+by its hash and believed only if its keccak-256 is that hash, so it does not matter whom it comes from. Not finding it
+is no error: the score stands on the chain, and is shown without it.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import aiohttp
+import msgspec
+
+from indexer.fold import Evidence
+from relay.keccak import keccak
+
+SIDE_BY_SIDE = 16
+BODY_MAX = 2 * 1024 * 1024  # bytes: a replay's evidence is at most 1 MiB
+TIMEOUT_S = 2.0
+
+
+class EvidenceSource(Protocol):
+    """Where evidence can be had."""
+
+    quick: bool  # so near that even thousands of lookups during a backfill are worth it
+
+    async def find(self, hashes: Sequence[bytes]) -> dict[bytes, Evidence]:
+        """Return what is found in time, by hash; never raises for what is not."""
+
+    async def close(self) -> None:
+        """Let go of connections."""
+
+
+class Document(msgspec.Struct, rename="camel"):
+    """The two fields of an evidence document that standings show; the rest is skipped while parsing."""
+
+    submission_id: str | None = None
+    evidence_level: int | None = None
+
+
+_decode = msgspec.json.Decoder(Document).decode
+
+
+def read(evidence_hash: bytes, body: bytes) -> Evidence | None:
+    """Return what a document says; None if it is not the one with this hash, or not one of evidence."""
+    if keccak(body) != evidence_hash:
+        return None
+    try:
+        document = _decode(body)
+    except msgspec.DecodeError:
+        return None
+    return Evidence(document.submission_id, document.evidence_level)
+
+
+def read_all(found: Iterable[tuple[bytes, bytes]]) -> dict[bytes, Evidence]:
+    """Return what some (hash, document) pairs say, without those that are not what they claim to be."""
+    read_ones = ((evidence_hash, read(evidence_hash, body)) for evidence_hash, body in found)
+    return {evidence_hash: evidence for evidence_hash, evidence in read_ones if evidence is not None}
+
+
+class HttpEvidence:
+    """Evidence from a relay's `GET /api/evidence/{hash}`."""
+
+    quick = False
+
+    def __init__(self, relay_url: str) -> None:
+        self._url = relay_url.rstrip("/") + "/api/evidence/0x"
+        self._session: aiohttp.ClientSession | None = None
+        self._turns = asyncio.Semaphore(SIDE_BY_SIDE)
+
+    async def find(self, hashes: Sequence[bytes]) -> dict[bytes, Evidence]:
+        """Return what the relay has within two seconds."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession()
+        tasks = [asyncio.create_task(self._one(self._session, known)) for known in hashes]
+        if not tasks:
+            return {}
+        done, late = await asyncio.wait(tasks, timeout=TIMEOUT_S)
+        for task in late:
+            task.cancel()
+        return read_all(pair for task in done if (pair := task.result()) is not None)
+
+    async def _one(self, session: aiohttp.ClientSession, evidence_hash: bytes) -> tuple[bytes, bytes] | None:
+        try:
+            async with self._turns, session.get(self._url + evidence_hash.hex()) as answer:
+                if answer.status != 200:
+                    return None
+                body = await answer.content.read(BODY_MAX + 1)
+                while len(body) <= BODY_MAX and (more := await answer.content.read(BODY_MAX)):
+                    body += more
+        except (aiohttp.ClientError, OSError):
+            return None
+        return evidence_hash, body
+
+    async def close(self) -> None:
+        """Drop the connections."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()

@@ -1,0 +1,369 @@
+"""Follows the contract: reads blocks and logs, proves they belong together, has them committed, says so.
+
+Touches nothing by itself: chain, store and evidence are handed in. What to do is decided by `indexer.reorg`,
+`indexer.fold` and `indexer.backfill.RangeSize`; this loop obeys.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing, suppress
+from typing import NamedTuple, Protocol
+
+from indexer.ancestry import ChainIdentityError, ancestor_of, block_before, demand_same
+from indexer.backfill import Chunk, RangeSize, Source, chunks
+from indexer.chain import ChainError, MalformedError
+from indexer.decoding import LogError, decode
+from indexer.events import Header, Mark, Recorded
+from indexer.evidence import EvidenceSource
+from indexer.fold import BrokenChainError, Evidence
+from indexer.health import Health
+from indexer.reorg import confirmed, continues, linked
+from indexer.state import Identity, Outcome, State, Step, adopt
+from relay.contract import game_key
+from relay.store.engine import StoreUnavailableError
+
+BLOCKS_PER_STEP = 32
+BULK_BEHIND = 128  # more blocks than this behind what is safe: read as history, without a message for each score
+BACKOFF_S = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
+CONFIRMATIONS = 12  # where the chain knows no `finalized`
+BROKEN_TRIES = 2  # refusals at one place before the last verified block is gone back to
+
+log = logging.getLogger(__name__)
+
+
+class Chain(Source, Protocol):
+    """What following needs of the chain."""
+
+    async def identity(self) -> Identity:
+        """Return which chain and contract this is."""
+
+    async def head(self) -> Header:
+        """Return the newest block."""
+
+    async def finalized(self) -> int | None:
+        """Return the newest finalised block's number, None where there is no such notion."""
+
+    async def heads(self, games: Sequence[bytes], block: int) -> dict[bytes, bytes] | None:
+        """Return the contract's own heads after a block, None where that state is not at hand."""
+
+
+class FollowerStore(Protocol):
+    """What following needs of the database."""
+
+    async def load(self, names: Mapping[bytes, str]) -> State | None:
+        """Return everything committed."""
+
+    async def create(self, identity: Identity, start: Header) -> None:
+        """Write the first checkpoint."""
+
+    async def commit(
+        self, state: State, step: Step, names: dict[bytes, str], evidence: dict[bytes, Evidence]
+    ) -> Outcome:
+        """Do one step in one transaction."""
+
+    async def learn(
+        self, state: State, found: Mapping[tuple[int, bytes], Evidence], names: dict[bytes, str]
+    ) -> Outcome:
+        """Fill in late evidence."""
+
+    async def event_marks(self, below: int) -> list[Mark]:
+        """Return the blocks under a number that had events, newest first."""
+
+
+class Audience(Protocol):
+    """Whoever is told what was committed."""
+
+    async def reset(self, state: State) -> None:
+        """Start from what is committed: after a start, or when memory had to be read anew."""
+
+    def tell(self, state: State, outcome: Outcome) -> None:
+        """Hear of one commit; the state has adopted it."""
+
+
+class Plan(NamedTuple):
+    """What to follow, and how."""
+
+    games: Sequence[str] = ()  # ids whose boards exist from the start; others get theirs with their first score
+    start_block: int = 0
+    confirmations: int = 0  # 0: the chain's own finality, else 12
+    poll_s: float = 0.0  # 0: a tenth of the block time
+
+
+class Follower:
+    """One follower of one contract on one chain into one database."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        store: FollowerStore,
+        evidence: EvidenceSource,
+        audience: Audience,
+        plan: Plan,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._chain, self._store, self._evidence, self._audience = chain, store, evidence, audience
+        self._plan, self._clock = plan, clock
+        self._names = {game_key(game): game for game in plan.games}
+        self._sizes = RangeSize()
+        self._block_s = 1.0
+        self._sweep = False
+        self._committing = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self.state: State | None = None
+        self.health = Health()
+
+    # ----------------------------------------------------------------------- the loop
+
+    async def run(self) -> None:
+        """Follow until cancelled. Trouble with the chain or the database is waited out, never fatal."""
+        failures = 0
+        while True:
+            try:
+                busy = await self.step()
+                failures = 0
+            except (ChainError, LogError, BrokenChainError, ChainIdentityError, StoreUnavailableError) as error:
+                self._note(error)
+                failures += 1
+                busy = False
+            except Exception as error:
+                log.exception("following failed")
+                self._note(error)
+                self.state = None
+                failures += 1
+                busy = False
+            if not busy:
+                await self._pause(failures)
+
+    async def _pause(self, failures: int) -> None:
+        pause_s = BACKOFF_S[min(failures, len(BACKOFF_S)) - 1] if failures else self.poll_s
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), pause_s)
+        self._wake.clear()
+
+    @property
+    def poll_s(self) -> float:
+        """Seconds between two questions for news: a fraction of the block time."""
+        return self._plan.poll_s or min(max(self._block_s / 10, 0.05), 1.0)
+
+    def wake(self) -> None:
+        """Ask for news now: somebody in this process knows of a new block."""
+        self._wake.set()
+
+    def sweep(self) -> None:
+        """Ask for the chain's finality at the next poll even if there is no new block."""
+        self._sweep = True
+        self._wake.set()
+
+    def _note(self, error: Exception) -> None:
+        known = isinstance(error, ChainError | LogError | BrokenChainError | ChainIdentityError | StoreUnavailableError)
+        self.health.trouble = str(error) if known else f"internal error ({type(error).__name__})"
+        if isinstance(error, BrokenChainError):
+            self.health.broken = str(error)
+            self.health.broken_count += 1
+        elif isinstance(error, ChainIdentityError):
+            self.health.wrong_chain = str(error)
+        if isinstance(error, StoreUnavailableError):
+            self.state = None  # whether the commit took effect is unknown: read anew
+        log.warning("following paused: %s", self.health.trouble)
+
+    async def step(self) -> bool:
+        """Do the next thing there is to do; returns whether there may be more at once.
+
+        Raises:
+            ChainIdentityError: another chain or contract; nothing was touched.
+            BrokenChainError: the provider's events are not the contract's; nothing of them was kept.
+            ChainError: the provider does not answer, or not sensibly.
+        """
+        state = self.state or await self.connect()
+        if self.health.wrong_chain:
+            await self._check_identity(state.identity)
+        head = await self._chain.head()
+        self.health.head = head.number
+        if self.health.broken_count >= BROKEN_TRIES and state.verified < state.tip:
+            return await self._rewind(state)
+        if head.number <= state.tip.number:
+            known = state.recent.get(head.number, head.hash)
+            busy = await (self._settle(state, head) if known == head.hash else self._reorganise(state, head))
+        elif head.number - state.tip.number > BULK_BEHIND + (self._plan.confirmations or CONFIRMATIONS):
+            busy = await self._catch_up(state, head)
+        else:
+            busy = await self._advance(state, head)
+        self._answered(state)
+        if head.number <= state.tip.number:
+            self.health.deep = ""
+        return busy
+
+    # -------------------------------------------------------------------- beginnings
+
+    async def connect(self) -> State:
+        """Load what is committed, or begin; check that it is of this chain.
+
+        Raises:
+            ChainIdentityError: it is not.
+        """
+        state = await self._store.load(self._names)
+        identity = await self._chain.identity()
+        if state is None:
+            await self._store.create(identity, await block_before(self._chain, self._plan.start_block))
+            state = await self._store.load(self._names)
+            if state is None:
+                raise StoreUnavailableError("the first checkpoint was not kept")
+        demand_same(state.identity, identity)
+        self.health.wrong_chain = ""
+        await self._audience.reset(state)
+        self.state = state
+        return state
+
+    async def _check_identity(self, expected: Identity) -> None:
+        demand_same(expected, await self._chain.identity())
+        self.health.wrong_chain = ""
+
+    # ----------------------------------------------------------------- going forward
+
+    async def _advance(self, state: State, head: Header) -> bool:
+        """Take in the next few blocks."""
+        headers = await self._headers(state.tip.number + 1, head)
+        if headers is None:
+            return False
+        if not continues(state.tip, headers):
+            return await self._reorganise(state, head)
+        await self._take(state, headers, head, None)
+        return head.number > headers[-1].number
+
+    async def _headers(self, first: int, head: Header) -> list[Header] | None:
+        """Return up to a step's worth of linked blocks; None when the chain moved while they were read."""
+        last = min(head.number, first + BLOCKS_PER_STEP - 1)
+        if first == head.number:
+            return [head]
+        headers = [header for header in await self._chain.headers(range(first, last + 1)) if header is not None]
+        return headers if len(headers) == last - first + 1 and linked(headers) else None
+
+    async def _take(self, state: State, headers: Sequence[Header], head: Header, rollback_to: Mark | None) -> None:
+        first, last = headers[0].number, headers[-1].number
+        logs, heads, final = await asyncio.gather(
+            self._chain.logs(first, last), self._chain.heads(list(state.games), last), self._final(head)
+        )
+        hashes = {header.number: header.hash for header in headers}
+        if any(hashes.get(int(log_.block_number, 16)) != bytes.fromhex(log_.block_hash[2:]) for log_ in logs):
+            raise MalformedError(f"the provider's logs of blocks {first} to {last} are of another fork than its blocks")
+        facts = decode(logs, self._chain.contract, {header.number: header.time_s for header in headers})
+        found = await self._evidence.find([fact.evidence_hash for fact in facts if isinstance(fact, Recorded)])
+        await self._commit(state, Step(rollback_to, headers, facts, final, heads), found)
+        self.health.broken = ""
+        self._learn_block_time(headers)
+
+    async def _catch_up(self, state: State, head: Header) -> bool:
+        """Read history up to where it cannot be reorganised any more."""
+        here = (await self._chain.headers([state.tip.number]))[0]
+        if here is not None and here.hash != state.tip.hash:
+            return await self._reorganise(state, head)
+        final = min(await self._final(head), head.number)
+        safe = max(final, head.number - BULK_BEHIND)
+        async with aclosing(chunks(self._chain, state.tip, safe, self._sizes)) as history:
+            async for chunk in history:
+                await self._take_history(state, chunk, final)
+        return True
+
+    async def _take_history(self, state: State, chunk: Chunk, final: int) -> None:
+        heads = await self._chain.heads(list(state.games), chunk.last.number)
+        hashes = [fact.evidence_hash for fact in chunk.facts if isinstance(fact, Recorded)]
+        found = await self._evidence.find(hashes) if self._evidence.quick else {}
+        try:
+            await self._commit(state, Step(None, [chunk.last], chunk.facts, final, heads, bulk=True), found)
+        except BrokenChainError:
+            # Providers are known to cut long answers silently: ask for less.
+            self._sizes.refused(max(2, chunk.last.number - chunk.first.number + 1))
+            raise
+        self.health.broken = ""
+        self._answered(state)
+
+    async def _settle(self, state: State, head: Header) -> bool:
+        """Without a new block only finality can be news."""
+        if not self._plan.confirmations and not self._sweep:
+            return False
+        self._sweep = False
+        final = min(await self._final(head), state.tip.number)
+        if final > state.final_block:
+            await self._commit(state, Step(None, [], [], final), {})
+        return False
+
+    async def _final(self, head: Header) -> int:
+        if self._plan.confirmations:
+            return confirmed(head.number, self._plan.confirmations)
+        tagged = await self._chain.finalized()
+        return confirmed(head.number, CONFIRMATIONS) if tagged is None else tagged
+
+    # --------------------------------------------------------------------- going back
+
+    async def _reorganise(self, state: State, head: Header) -> bool:
+        """Find where our chain and the provider's parted; replace what comes after, in one transaction."""
+        await self._check_identity(state.identity)
+        ancestor = await ancestor_of(self._chain, state.marks())
+        if ancestor is None:
+            oldest = min(state.recent, default=state.tip.number + 1)
+            self.health.deep = f"a reorganisation deeper than block {oldest}, the oldest kept"
+            log.error("%s: reading again from the last common block", self.health.deep)
+            older = await self._store.event_marks(oldest)
+            ancestor = await ancestor_of(self._chain, older)
+        if ancestor is None:
+            ancestor = (await block_before(self._chain, state.start_block)).mark  # of the same chain: see identity
+        if ancestor == state.tip:
+            return False  # the chain came back to us
+        headers = [] if head.number <= ancestor.number else await self._headers(ancestor.number + 1, head)
+        if headers is None or (headers and not continues(ancestor, headers)):
+            return False  # it moved again
+        self.health.reorganisations += 1
+        depth = state.tip.number - ancestor.number
+        log.warning("the chain was reorganised: %d blocks back to %d", depth, ancestor.number)
+        if headers:
+            await self._take(state, headers, head, ancestor)
+        else:
+            await self._commit(state, Step(ancestor, [], [], state.final_block), {})
+        return True
+
+    async def _rewind(self, state: State) -> bool:
+        """Go back to where the contract's heads were last seen to be ours: what came after lacks an event."""
+        here = (await self._chain.headers([state.verified.number]))[0]
+        if here is None or here.hash != state.verified.hash:
+            self.health.broken_count = 0
+            return False
+        log.warning("events are missing: reading again from block %d", state.verified.number)
+        await self._commit(state, Step(state.verified, [], [], state.final_block), {})
+        return True
+
+    # ------------------------------------------------------------------------- commit
+
+    async def _commit(self, state: State, step: Step, found: dict[bytes, Evidence]) -> None:
+        async with self._committing:
+            try:
+                outcome = await self._store.commit(state, step, self._names, found)
+            except BrokenChainError:
+                raise
+            except Exception:
+                self.state = None  # out of date, or not known to be kept: read anew
+                raise
+            self._adopt(state, outcome)
+        self.health.broken_count = 0
+
+    async def learn(self, found: Mapping[tuple[int, bytes], Evidence]) -> None:
+        """Commit evidence, by (place, hash), that was found after its score."""
+        state = self.state
+        if state is None or not found:
+            return
+        async with self._committing:
+            self._adopt(state, await self._store.learn(state, found, self._names))
+
+    def _adopt(self, state: State, outcome: Outcome) -> None:
+        adopt(state, outcome)
+        self._audience.tell(state, outcome)
+
+    def _answered(self, state: State) -> None:
+        self.health.polled_at_s, self.health.trouble, self.health.tip = self._clock(), "", state.tip.number
+
+    def _learn_block_time(self, headers: Sequence[Header]) -> None:
+        blocks = headers[-1].number - headers[0].number
+        if blocks:
+            measured_s = (headers[-1].time_s - headers[0].time_s) / blocks
+            self._block_s += (measured_s - self._block_s) / 4

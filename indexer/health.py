@@ -1,0 +1,44 @@
+"""How following goes, and what readiness says about it.
+
+Pure.
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+SILENT_S = 30.0  # without a sensible answer of the provider for this long, nothing here is current
+BEHIND_BLOCKS = 64  # more than this between the chain's head and the checkpoint is not "live" any more
+
+
+class Check(NamedTuple):
+    """One line of readiness."""
+
+    ok: bool
+    detail: str
+
+
+@dataclass(slots=True)
+class Health:
+    """What the follower knows about its own work; times are of its monotonic clock, in seconds."""
+
+    head: int | None = None
+    tip: int | None = None
+    polled_at_s: float | None = None  # the last time the provider answered sensibly
+    trouble: str = "has not reached the chain yet"  # empty: none
+    broken: str = ""  # why events were refused; empty: they reproduce the contract's heads
+    wrong_chain: str = ""
+    deep: str = ""  # a reorganisation deeper than the kept blocks, until it is caught up with
+    reorganisations: int = 0
+    broken_count: int = field(default=0, repr=False)
+
+    def checks(self, now_s: float) -> dict[str, Check]:
+        """Return readiness by name: identity of the chain, lag behind it, completeness of its events."""
+        silent = self.polled_at_s is None or now_s - self.polled_at_s > SILENT_S
+        behind = None if self.head is None or self.tip is None else max(self.head - self.tip, 0)
+        lag = f"{behind} blocks behind block {self.head}" if behind is not None else "nothing read yet"
+        current = not silent and behind is not None and behind <= BEHIND_BLOCKS and not self.deep
+        return {
+            "indexer.chain": Check(not self.wrong_chain and behind is not None, self.wrong_chain or "as stored"),
+            "indexer.lag": Check(current, "; ".join(part for part in (lag, self.deep, self.trouble) if part)),
+            "indexer.events": Check(not self.broken, self.broken or "they reproduce the contract's heads"),
+        }

@@ -1,0 +1,142 @@
+"""What the indexer holds in memory: a mirror of what it has committed, never ahead of it.
+
+Pure. Rebuilt from the database at every start (`indexer.store.load`) and after any failed commit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from indexer.events import Fact, Header, Mark
+from indexer.messages import Board, Message
+from indexer.standings import Draft, Standings
+from indexer.window import Window
+
+DEFAULT_BOARD = "default"
+GENESIS_HEAD = bytes(32)
+
+
+class Identity(NamedTuple):
+    """Which chain and which contract the stored rows belong to."""
+
+    chain_id: int
+    genesis_hash: bytes
+    contract: bytes
+    code_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Game:
+    """A game of the contract, as far as it is indexed."""
+
+    number: int  # ours, small: rows carry it instead of the 32-byte key
+    key: bytes  # keccak-256 of the game's id
+    game_id: str  # the id, or the key in hexadecimal where the id is not configured
+    head: bytes = GENESIS_HEAD  # the contract's head(game) as our events give it
+    recorded: int = 0  # scores, invalidated ones included
+
+
+@dataclass(slots=True)
+class BoardState:
+    """One leaderboard of a game."""
+
+    number: int
+    game: int
+    names: Board
+    standings: Standings
+    window: Window
+    seq: int = 0  # of the last stream message
+
+
+class Published(NamedTuple):
+    """One committed stream message, encoded once."""
+
+    board: int
+    seq: int
+    kind: str
+    body: bytes
+    message: Message
+
+
+@dataclass(slots=True)
+class State:
+    """Everything that was committed up to `tip`."""
+
+    identity: Identity
+    start_block: int
+    tip: Mark
+    tip_time_s: int
+    final_block: int
+    verified: Mark  # the last block at which the contract's own heads were compared with ours
+    epoch: int  # of the streams: changes whenever history was applied without messages
+    games: dict[bytes, Game] = field(default_factory=dict)
+    boards: dict[int, BoardState] = field(default_factory=dict)
+    recent: dict[int, bytes] = field(default_factory=dict)  # number → hash of the newest blocks, ascending
+
+    def boards_of(self, game: int) -> list[BoardState]:
+        """Return the boards that a game's scores count for."""
+        return [board for board in self.boards.values() if board.game == game]
+
+    def find(self, game_id: str, board: str) -> BoardState | None:
+        """Return a board by its public names."""
+        return next((one for one in self.boards.values() if one.names == (game_id, board)), None)
+
+    def game_named(self, game_id: str) -> Game | None:
+        """Return a game by its public id."""
+        return next((game for game in self.games.values() if game.game_id == game_id), None)
+
+    def marks(self) -> list[Mark]:
+        """Return the newest blocks we know by hash, newest first."""
+        return [Mark(number, self.recent[number]) for number in sorted(self.recent, reverse=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to do in one transaction: go back to a block (or not), then take in what follows it."""
+
+    rollback_to: Mark | None
+    headers: Sequence[Header]  # of the blocks taken in, ascending; for a bulk step the last one only
+    facts: Sequence[Fact]  # in the chain's order
+    final_block: int
+    heads: dict[bytes, bytes] | None = None  # game → the contract's own head at the last block, where it could be read
+    bulk: bool = False  # history nobody waits for: no messages, a new epoch
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a committed step changes in memory."""
+
+    tip: Mark
+    tip_time_s: int
+    final_block: int
+    verified: Mark
+    epoch: int
+    games: dict[bytes, Game]
+    new_boards: list[BoardState]
+    drafts: dict[int, Draft]
+    seqs: dict[int, int]
+    messages: list[Published]
+    recent: dict[int, bytes]
+    windows: dict[int, Window] | None  # after a bulk step: read anew
+
+
+def adopt(state: State, outcome: Outcome) -> None:
+    """Make `state` what was committed. Runs on the event loop without a pause, so readers see all of it or nothing."""
+    state.tip, state.tip_time_s = outcome.tip, outcome.tip_time_s
+    state.final_block, state.verified, state.epoch = outcome.final_block, outcome.verified, outcome.epoch
+    state.games, state.recent = outcome.games, outcome.recent
+    for board in outcome.new_boards:
+        state.boards[board.number] = board
+    for number, draft in outcome.drafts.items():
+        state.boards[number].standings.adopt(draft)
+    for number, seq in outcome.seqs.items():
+        state.boards[number].seq = seq
+    for published in outcome.messages:
+        state.boards[published.board].window.apply(published.message)
+    for number, window in (outcome.windows or {}).items():
+        state.boards[number].window = window
+
+
+def with_head(game: Game, head: bytes, recorded: int) -> Game:
+    """Return `game` after a link of its chain of heads."""
+    return replace(game, head=head, recorded=game.recorded + recorded)

@@ -1,0 +1,149 @@
+"""What the follower and the API ask of the database, as functions that wait.
+
+Touches the database through `Database.read` and the one `Writer`.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+from sqlalchemy import Connection, delete, func, select, union
+
+from indexer.events import Header, Mark
+from indexer.fold import Evidence
+from indexer.messages import Entry
+from indexer.ordering import block_of
+from indexer.state import Identity, Outcome, State, Step
+from indexer.store import load
+from indexer.store.commit import commit_step
+from indexer.store.learn import learn
+from indexer.store.ledger import ENTRY, SqlLedger
+from indexer.store.tables import batches, rulings, scores, stream
+from relay.store.engine import Database
+from relay.store.migrate import upgrade
+from relay.store.writer import Writer
+
+T = TypeVar("T")
+
+
+class Store:
+    """The indexer's tables behind one database and one writer."""
+
+    def __init__(self, database: Database, writer: Writer) -> None:
+        self._database = database
+        self._writer = writer
+
+    def migrate(self) -> None:
+        """Bring the tables to this program's version; blocks, so it belongs before the loop or in a thread."""
+        upgrade(self._database, "indexer")
+
+    async def load(self, names: Mapping[bytes, str]) -> State | None:
+        """Return everything committed, with a board for every game in `names`; None for a new database."""
+        state = await self._database.read(lambda connection: load.load(connection, names))
+        if state is None or names.keys() <= state.games.keys():
+            return state
+        await self._writer.run(lambda connection: load.ensure_games(connection, names))
+        return await self._database.read(lambda connection: load.load(connection, names))
+
+    async def create(self, identity: Identity, start: Header) -> None:
+        """Write the checkpoint of an indexer that has seen nothing yet."""
+        await self._writer.run(
+            lambda connection: load.create(connection, identity, start, self._database.now_ms(connection))
+        )
+
+    async def commit(
+        self, state: State, step: Step, names: dict[bytes, str], evidence: dict[bytes, Evidence]
+    ) -> Outcome:
+        """Do one step of the follower; durable when this returns. See `commit_step` for what it raises."""
+
+        def job(connection: Connection) -> Outcome:
+            now_ms = self._database.now_ms(connection)
+            return commit_step(connection, state, step, names=names, evidence=evidence, now_ms=now_ms)
+
+        return await self._writer.run(job)
+
+    async def learn(
+        self, state: State, found: Mapping[tuple[int, bytes], Evidence], names: dict[bytes, str]
+    ) -> Outcome:
+        """Fill in what late evidence says; the stream tells who is shown."""
+
+        def job(connection: Connection) -> Outcome:
+            return learn(connection, state, found, names=names, now_ms=self._database.now_ms(connection))
+
+        return await self._writer.run(job)
+
+    async def unexplained(self, after: int, limit: int) -> tuple[int | None, list[tuple[int, bytes]]]:
+        """Look through `limit` scores after a position for those whose evidence was not found yet.
+
+        Returns the position to go on from, None at the end, and (place, evidence hash) of what was found.
+        """
+        query = select(scores.c.place, scores.c.evidence_hash, scores.c.evidence_level).where(scores.c.place > after)
+
+        def read(connection: Connection) -> tuple[int | None, list[tuple[int, bytes]]]:
+            rows = connection.execute(query.order_by(scores.c.place).limit(limit)).all()
+            last = rows[-1].place if len(rows) == limit else None
+            return last, [(place, known) for place, known, level in rows if level is None]
+
+        return await self._database.read(read)
+
+    async def event_marks(self, below: int) -> list[Mark]:
+        """Return every block under `below` in which the contract logged a batch or a ruling, newest first."""
+
+        def read(connection: Connection) -> list[Mark]:
+            rows = connection.execute(
+                union(select(batches.c.place, batches.c.block_hash), select(rulings.c.place, rulings.c.block_hash))
+            )
+            marks = {block_of(place): known for place, known in rows if block_of(place) < below}
+            return [Mark(number, marks[number]) for number in sorted(marks, reverse=True)]
+
+        return await self._database.read(read)
+
+    async def stream_tail(self, board: int, limit: int) -> list[tuple[int, str, bytes]]:
+        """Return the newest messages of a board as (seq, kind, body), oldest first."""
+        return await self._database.read(lambda connection: load.stream_tail(connection, board, limit))
+
+    async def prune_stream(self, keep: int, older_than_ms: int) -> int:
+        """Delete messages that are both older than that and not among the newest `keep` of their board."""
+
+        def job(connection: Connection) -> int:
+            before_ms = self._database.now_ms(connection) - older_than_ms
+            deleted = 0
+            newest = select(stream.c.board, func.max(stream.c.seq)).group_by(stream.c.board)
+            for board, seq in connection.execute(newest).all():
+                old = (stream.c.board == board, stream.c.seq <= seq - keep, stream.c.at_ms < before_ms)
+                deleted += connection.execute(delete(stream).where(*old)).rowcount
+            return deleted
+
+        return await self._writer.run(job)
+
+    # -------------------------------------------------------------------- for the API
+
+    async def entries_at(self, places: Iterable[int]) -> dict[int, Entry]:
+        """Return the scores at some positions."""
+        wanted = list(places)
+        return await self._database.read(lambda c: SqlLedger(c).entries_at(wanted)) if wanted else {}
+
+    async def by_round(self, game: int, round_id: int) -> tuple[Entry, bool] | None:
+        """Return a score by its game and round, and whether it is withdrawn."""
+        query = select(*ENTRY, scores.c.invalid).where(scores.c.game == game, scores.c.round_id == round_id)
+
+        def read(connection: Connection) -> tuple[Entry, bool] | None:
+            found = connection.execute(query).first()
+            return None if found is None else (Entry(*found[:-1]), bool(found[-1]))
+
+        return await self._database.read(read)
+
+    async def of_player(
+        self, player: bytes, game: int | None, before: int | None, limit: int
+    ) -> list[tuple[Entry, bool]]:
+        """Return a player's scores, newest first, before a position; and whether each is withdrawn."""
+        query = select(*ENTRY, scores.c.invalid).where(scores.c.player == player)
+        if game is not None:
+            query = query.where(scores.c.game == game)
+        if before is not None:
+            query = query.where(scores.c.place < before)
+
+        def read(connection: Connection) -> list[tuple[Entry, bool]]:
+            rows = connection.execute(query.order_by(scores.c.place.desc()).limit(limit))
+            return [(Entry(*row[:-1]), bool(row[-1])) for row in rows]
+
+        return await self._database.read(read)

@@ -1,0 +1,149 @@
+"""The rows of scores, batches and rulings inside one transaction: what `indexer.fold` calls its ledger.
+
+Touches the database on the connection it is given. Inserts are held back and written in bulk before the first read that
+could miss them.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Select, delete, func, insert, select, update
+
+from indexer.events import Accepted, Recorded, Ruled
+from indexer.fold import Unwound
+from indexer.messages import Entry
+from indexer.ordering import SCORE_MAX, position
+from indexer.state import GENESIS_HEAD
+from indexer.store import bulk
+from indexer.store.tables import batches, boards, games, oversized, rulings, scores
+
+ENTRY = [scores.c[name] for name in Entry._fields]
+
+
+def entries(connection: Connection, query: Select[Any]) -> list[Entry]:
+    """Return the scores that a query over the columns `ENTRY` finds."""
+    return [Entry(*row) for row in connection.execute(query)]
+
+
+class SqlLedger:
+    """The ledger of one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._scores: list[Entry] = []
+        self._oversized: list[tuple[object, ...]] = []
+        self._batches: list[tuple[object, ...]] = []
+
+    # --------------------------------------------------------------------- writes
+
+    def add_game(self, key: bytes, board: str) -> tuple[int, int]:
+        """Create a game and its first board; returns their numbers."""
+        connection = self._connection
+        number = (connection.scalar(select(func.max(games.c.number))) or 0) + 1
+        board_number = (connection.scalar(select(func.max(boards.c.number))) or 0) + 1
+        connection.execute(insert(games).values(number=number, key=key, head=GENESIS_HEAD, recorded=0))
+        connection.execute(insert(boards).values(number=board_number, game=number, name=board, seq=0))
+        return number, board_number
+
+    def add_score(self, entry: Entry) -> None:
+        """Record a score."""
+        self._scores.append(entry)
+
+    def add_oversized(self, game: int, score: Recorded) -> None:
+        """Keep a score or round number that no BIGINT holds."""
+        fields = (score.place, game, str(score.round_id), score.player, str(score.score))
+        self._oversized.append((*fields, score.evidence_hash, score.tx_hash))
+
+    def add_batch(self, game: int, batch: Accepted) -> None:
+        """Record a batch and the head it left."""
+        fields = (batch.place, game, batch.signer, batch.records_hash, batch.head, batch.accepted)
+        self._batches.append((*fields, batch.tx_hash, batch.block_hash))
+
+    def add_ruling(self, game: int, ruling: Ruled) -> Entry | None:
+        """Record a ruling and mark its score; returns the score, None if the mark was so already or it is unranked."""
+        self.flush()
+        event = ruling.event
+        self._connection.execute(
+            insert(rulings).values(
+                place=ruling.place, game=game, round_id=str(event.round_id), invalid=int(ruling.invalid),
+                auditor=event.auditor, reason_hash=event.reason_hash, head=event.head, tx_hash=ruling.tx_hash,
+                block_hash=ruling.block_hash,
+            )
+        )  # fmt: skip
+        return self._mark(game, event.round_id, invalid=ruling.invalid)
+
+    def _mark(self, game: int, round_id: int, *, invalid: bool) -> Entry | None:
+        if round_id > SCORE_MAX:
+            return None
+        chosen = (scores.c.game == game, scores.c.round_id == round_id, scores.c.invalid == int(not invalid))
+        found = entries(self._connection, select(*ENTRY).where(*chosen))
+        if not found:
+            return None
+        self._connection.execute(update(scores).where(*chosen).values(invalid=int(invalid)))
+        return found[0]
+
+    def flush(self) -> None:
+        """Write what was held back."""
+        bulk.insert(self._connection, scores, self._scores)
+        bulk.insert(self._connection, oversized, self._oversized)
+        bulk.insert(self._connection, batches, self._batches)
+        self._scores, self._oversized, self._batches = [], [], []
+
+    # ---------------------------------------------------------------------- reads
+
+    def best(self, game: int, player: bytes) -> Entry | None:
+        """Return the player's best valid score, the earliest on a tie."""
+        self.flush()
+        mine = select(*ENTRY).where(scores.c.player == player, scores.c.game == game, scores.c.invalid == 0)
+        found = entries(self._connection, mine.order_by(scores.c.score.desc(), scores.c.place).limit(1))
+        return found[0] if found else None
+
+    def entry(self, place: int) -> Entry:
+        """Return the score at a position."""
+        self.flush()
+        return entries(self._connection, select(*ENTRY).where(scores.c.place == place))[0]
+
+    def entries_at(self, places: Sequence[int]) -> dict[int, Entry]:
+        """Return the scores at some positions."""
+        self.flush()
+        return {e.place: e for e in entries(self._connection, select(*ENTRY).where(scores.c.place.in_(places)))}
+
+    def between(self, game: int, after_block: int, to_block: int) -> list[int]:
+        """Return the round ids of the scores in the blocks after `after_block` up to `to_block`, in order."""
+        self.flush()
+        first, end = position(max(after_block + 1, 0), 0), position(to_block + 1, 0)
+        query = select(scores.c.round_id).where(scores.c.game == game, scores.c.place >= first, scores.c.place < end)
+        return list(self._connection.scalars(query.order_by(scores.c.place)))
+
+    # ----------------------------------------------------------------- going back
+
+    def unwind(self, to_block: int) -> Unwound:
+        """Delete everything above a block and say what that took away."""
+        connection, first = self._connection, position(to_block + 1, 0)
+        gone = select(*ENTRY, scores.c.invalid).where(scores.c.place >= first).order_by(scores.c.place.desc())
+        orphans = [(Entry(*row[:-1]), bool(row[-1])) for row in connection.execute(gone)]
+        lost = select(rulings.c.game, rulings.c.round_id).where(rulings.c.place >= first)
+        judged = dict.fromkeys((row[0], row[1]) for row in connection.execute(lost.order_by(rulings.c.place)))
+        for table in (scores, oversized, batches, rulings):
+            connection.execute(delete(table).where(table.c.place >= first))
+        restored: list[tuple[Entry, bool]] = []
+        for game, round_id in judged:
+            last = select(rulings.c.invalid).where(rulings.c.game == game, rulings.c.round_id == round_id)
+            invalid = bool(connection.scalar(last.order_by(rulings.c.place.desc()).limit(1)))
+            entry = self._mark(game, int(round_id), invalid=invalid)
+            if entry is not None:
+                restored.append((entry, invalid))
+        return Unwound(orphans, restored, self._heads())
+
+    def _heads(self) -> dict[int, bytes]:
+        """Return the head of every game as its last remaining event left it."""
+        found: dict[int, tuple[int, bytes]] = {}
+        for table in (batches, rulings):
+            latest = select(func.max(table.c.place)).group_by(table.c.game)
+            rows = self._connection.execute(
+                select(table.c.game, table.c.place, table.c.head).where(table.c.place.in_(latest))
+            )
+            for game, place, head in rows:
+                if game not in found or place > found[game][0]:
+                    found[game] = (place, head)
+        return {game: head for game, (_, head) in found.items()}

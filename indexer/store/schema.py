@@ -1,0 +1,9 @@
+"""Every table of the indexer.
+
+Pure. Migrations and tests take the schema from here.
+"""
+
+from indexer.store import tables
+from indexer.store.tables import metadata
+
+__all__ = ["metadata", "tables"]
