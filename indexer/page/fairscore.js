@@ -38,7 +38,20 @@ export class FairscoreError extends Error {
    * @param {{code: string, status?: number|null, reason?: string, checks?: Check[], errors?: any[],
    *   requestId?: string|null, retryAfterMs?: number|null, submission?: any, cause?: unknown}} details
    */
-  constructor(message, { code, status = null, reason, checks = [], errors = [], requestId = null, retryAfterMs = null, submission = null, cause }) {
+  constructor(
+    message,
+    {
+      code,
+      status = null,
+      reason,
+      checks = [],
+      errors = [],
+      requestId = null,
+      retryAfterMs = null,
+      submission = null,
+      cause,
+    },
+  ) {
     super(message, { cause });
     this.name = "FairscoreError";
     /** Stable code: of the first failed check, of the problem, or NETWORK_UNREACHABLE, WAIT_TIMEOUT, SUBMISSION_ENDED. */
@@ -91,7 +104,8 @@ export function isRetryable({ status, code }) {
 async function errorOf(response) {
   /** @type {any} */
   const problem = await response.json().catch(() => ({}));
-  const text = problem.detail ?? problem.title ?? `The server answered ${response.status} ${response.statusText}`.trim();
+  const text =
+    problem.detail ?? problem.title ?? `The server answered ${response.status} ${response.statusText}`.trim();
   return new FairscoreError(text, {
     code: problem.code ?? `HTTP_${response.status}`,
     status: response.status,
@@ -144,7 +158,12 @@ export class Fairscore {
    * @param {{baseUrl?: string|URL, gameId?: string, apiKey?: string, fetch?: typeof globalThis.fetch}} [options]
    *   baseUrl defaults to the server this module came from; apiKey must be a publishable one, a page keeps no secret.
    */
-  constructor({ baseUrl = new URL(".", import.meta.url), gameId = "streambeat", apiKey, fetch = globalThis.fetch } = {}) {
+  constructor({
+    baseUrl = new URL(".", import.meta.url),
+    gameId = "streambeat",
+    apiKey,
+    fetch = globalThis.fetch,
+  } = {}) {
     this.baseUrl = new URL(baseUrl);
     this.gameId = gameId;
     this.apiKey = apiKey;
@@ -168,7 +187,10 @@ export class Fairscore {
    * @returns {Promise<{response: Response, bytes: Uint8Array}>}
    * @throws {FairscoreError}
    */
-  async request(path, { method = "GET", headers = {}, body, signal, timeoutMs = REQUEST_TIMEOUT_MS, budgetMs = RETRY_BUDGET_MS } = {}) {
+  async request(
+    path,
+    { method = "GET", headers = {}, body, signal, timeoutMs = REQUEST_TIMEOUT_MS, budgetMs = RETRY_BUDGET_MS } = {},
+  ) {
     const giveUpAt = Date.now() + budgetMs;
     /** @type {Record<string, string>} */
     const auth = this.apiKey ? { Authorization: `Bearer ${this.apiKey}` } : {};
@@ -192,12 +214,18 @@ export class Fairscore {
     signal?.throwIfAborted();
     const timeout = AbortSignal.timeout(timeoutMs);
     try {
-      const response = await this.fetch(this.url(path), { ...init, signal: signal ? AbortSignal.any([signal, timeout]) : timeout });
+      const response = await this.fetch(this.url(path), {
+        ...init,
+        signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+      });
       if (!response.ok) return await errorOf(response);
       return { response, bytes: new Uint8Array(await response.arrayBuffer()) };
     } catch (cause) {
       if (signal?.aborted) throw signal.reason;
-      return new FairscoreError(`The relay at ${this.baseUrl.origin} cannot be reached`, { code: "NETWORK_UNREACHABLE", cause });
+      return new FairscoreError(`The relay at ${this.baseUrl.origin} cannot be reached`, {
+        code: "NETWORK_UNREACHABLE",
+        cause,
+      });
     }
   }
 
@@ -222,13 +250,30 @@ export class Fairscore {
    * @returns {Promise<any>} the relay's answer (api.md, "Scores"), plus `idempotencyKey` and `replayed`
    * @throws {FairscoreError} refused (`code`, `reason`, `checks`), or unreachable until the budget was spent
    */
-  async submit(scoreData, { player, idempotencyKey = newIdempotencyKey(), wait = null, roundId, signature, deadline, budgetMs, signal }) {
+  async submit(
+    scoreData,
+    { player, idempotencyKey = newIdempotencyKey(), wait = null, roundId, signature, deadline, budgetMs, signal },
+  ) {
     /** @type {Record<string, string>} */
     const headers = { "Content-Type": "application/json", "Idempotency-Key": idempotencyKey };
     if (wait !== null) headers.Prefer = wait > 0 ? `wait=${Math.min(30, Math.ceil(wait))}` : "respond-async";
-    const body = JSON.stringify({ playerAddress: player, gameId: this.gameId, scoreData, roundId, signature, deadline });
+    const body = JSON.stringify({
+      playerAddress: player,
+      gameId: this.gameId,
+      scoreData,
+      roundId,
+      signature,
+      deadline,
+    });
     const timeoutMs = REQUEST_TIMEOUT_MS + 1000 * (wait ?? 0);
-    const { response, bytes } = await this.request("/api/submit-score", { method: "POST", headers, body, timeoutMs, budgetMs, signal });
+    const { response, bytes } = await this.request("/api/submit-score", {
+      method: "POST",
+      headers,
+      body,
+      timeoutMs,
+      budgetMs,
+      signal,
+    });
     const answer = JSON.parse(new TextDecoder().decode(bytes));
     return { ...answer, idempotencyKey, replayed: response.headers.get("Idempotent-Replayed") === "true" };
   }
@@ -251,7 +296,8 @@ export class Fairscore {
       if (submission.status !== last) onStatus?.(submission);
       last = submission.status;
       if (STATUSES.indexOf(last) >= goal) return submission;
-      if (ENDED.has(last)) throw new FairscoreError(`The submission was ${last}`, { code: "SUBMISSION_ENDED", submission });
+      if (ENDED.has(last))
+        throw new FairscoreError(`The submission was ${last}`, { code: "SUBMISSION_ENDED", submission });
       if (Date.now() + delay > giveUpAt) {
         throw new FairscoreError(`Still ${last} after ${timeoutMs} ms`, { code: "WAIT_TIMEOUT", submission });
       }
@@ -288,7 +334,8 @@ export class Fairscore {
       // Bytes that are not what the hash promises are not shown as evidence.
       return { ok, hash, computed, bytes, evidence: ok ? JSON.parse(new TextDecoder().decode(bytes)) : null };
     } catch (error) {
-      if (error instanceof FairscoreError && error.status === 404) return { ok: false, hash, computed: null, bytes: null, evidence: null };
+      if (error instanceof FairscoreError && error.status === 404)
+        return { ok: false, hash, computed: null, bytes: null, evidence: null };
       throw error;
     }
   }

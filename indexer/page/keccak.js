@@ -108,7 +108,8 @@ export function toHex(bytes) {
  * @throws {TypeError} when it is not that
  */
 export function fromHex(hex) {
-  if (typeof hex !== "string" || !/^0x(?:[0-9a-fA-F]{2})*$/.test(hex)) throw new TypeError("not a 0x-prefixed hex string");
+  if (typeof hex !== "string" || !/^0x(?:[0-9a-fA-F]{2})*$/.test(hex))
+    throw new TypeError("not a 0x-prefixed hex string");
   return Uint8Array.from(hex.slice(2).match(/../g) ?? [], (pair) => parseInt(pair, 16));
 }
 

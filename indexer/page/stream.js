@@ -172,7 +172,8 @@ export function foldStandings(state, event) {
   if (event.type === "standing") return placed(next, event);
   if (event.type === "final") {
     const finals = new Set(event.scoreIds);
-    const isNowFinal = (/** @type {Row} */ row) => row.status !== "final" && finals.has(`${event.gameId}:${row.roundId}`);
+    const isNowFinal = (/** @type {Row} */ row) =>
+      row.status !== "final" && finals.has(`${event.gameId}:${row.roundId}`);
     return { ...next, rows: next.rows.map((row) => (isNowFinal(row) ? { ...row, status: "final" } : row)) };
   }
   if (event.type === "retract") {
@@ -302,7 +303,8 @@ export class Subscription {
     const connection = new AbortController();
     const signal = AbortSignal.any([connection.signal, this.#closed.signal]);
     const url = new URL(this.url);
-    if (this.#state !== null && !this.#mustRestart) url.searchParams.set("after", `${this.#state.epoch}-${this.#state.seq}`);
+    if (this.#state !== null && !this.#mustRestart)
+      url.searchParams.set("after", `${this.#state.epoch}-${this.#state.seq}`);
     /** @type {ReturnType<typeof setTimeout>|undefined} */
     let watchdog;
     const watch = () => {

@@ -37,8 +37,8 @@ STOP_S_MAX = 10
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium (or `FAIRSCORE_TEST_CHROMIUM`); absent it skips, except in CI, which must never skip."""
-    executable = os.environ.get("FAIRSCORE_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    """Debian's Chromium or `FAIRSCORE_TEST_CHROMIUM`; absent it skips, except in CI, which must never skip."""
+    executable = os.environ.get("FAIRSCORE_TEST_CHROMIUM") or shutil.which("chromium")
     if executable is None:
         reason = "Chromium is not installed (apt-get install chromium)"
         if os.environ.get("CI") == "true":
@@ -84,7 +84,7 @@ class _ModuleFiles(http.server.SimpleHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
         """Nothing: pytest's output is for tests."""
 
 
@@ -132,8 +132,12 @@ class RunningFairscore:
 
     def start(self) -> None:
         """Start and wait until /health/ready is 200."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("FAIRSCORE_")}
-        environment |= {"FAIRSCORE_HOST": "127.0.0.1", "FAIRSCORE_PORT": str(self.port), "FAIRSCORE_HOME": str(self.home)}
+        environment = {name: text for name, text in os.environ.items() if not name.startswith("FAIRSCORE_")}
+        environment |= {
+            "FAIRSCORE_HOST": "127.0.0.1",
+            "FAIRSCORE_PORT": str(self.port),
+            "FAIRSCORE_HOME": str(self.home),
+        }
         command = [str(Path(sys.executable).with_name("fairscore")), "run"]
         self.process = subprocess.Popen(
             command, env=environment, cwd=self.home.parent, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log

@@ -27,7 +27,11 @@ SUBMIT = """async ({answers, options}) => {
         return { asked, error: { name, code, status, reason, checks, errors, requestId, retryAfterMs } };
     }
 }"""
-ACCEPTED: dict[str, Any] = {"status": 202, "body": {"submissionId": "sub_1"}, "headers": {"Idempotent-Replayed": "true"}}
+ACCEPTED: dict[str, Any] = {
+    "status": 202,
+    "body": {"submissionId": "sub_1"},
+    "headers": {"Idempotent-Replayed": "true"},
+}
 
 
 def submit(blank: Page, *answers: dict[str, Any] | None, **options: Any) -> dict[str, Any]:
@@ -64,7 +68,13 @@ def test_lost_answers_are_retried_with_the_same_key(blank: Page) -> None:
 
 def test_a_refusal_is_not_retried_and_says_why(blank: Page) -> None:
     checks = [{"code": "SCORE_MISMATCH", "result": "fail", "claimed": 5420, "expected": 2652}]
-    body = {"code": "SCORE_MISMATCH", "detail": "d", "reason": "Claimed 5420, computed 2652", "checks": checks, "requestId": "r1"}
+    body = {
+        "code": "SCORE_MISMATCH",
+        "detail": "d",
+        "reason": "Claimed 5420, computed 2652",
+        "checks": checks,
+        "requestId": "r1",
+    }
     told = submit(blank, {"status": 422, "body": body, "headers": {}})
     assert len(told["asked"]) == 1
     assert told["error"] == {
@@ -80,7 +90,12 @@ def test_a_refusal_is_not_retried_and_says_why(blank: Page) -> None:
 
 
 def test_defects_and_contradictions_are_not_repeated(blank: Page) -> None:
-    for status, code in ((500, "INTERNAL"), (400, "PAYLOAD_MALFORMED"), (422, "IDEMPOTENCY_KEY_REUSED"), (409, "REFERENCE_EXISTS")):
+    for status, code in (
+        (500, "INTERNAL"),
+        (400, "PAYLOAD_MALFORMED"),
+        (422, "IDEMPOTENCY_KEY_REUSED"),
+        (409, "REFERENCE_EXISTS"),
+    ):
         told = submit(blank, {"status": status, "body": {"code": code}, "headers": {}})
         assert (len(told["asked"]), told["error"]["code"]) == (1, code)
 
@@ -115,7 +130,10 @@ def test_retry_after_is_seconds_or_a_date(blank: Page) -> None:
     assert parsed == [3000, 0, 5000, 0, None, None, None]
 
 
-EVIDENCE = b'{"player":"%s","rulesHash":"0x%s","score":2652,"submissionId":"sub_1"}' % (PLAYER.lower().encode(), b"22" * 32)
+EVIDENCE = b'{"player":"%s","rulesHash":"0x%s","score":2652,"submissionId":"sub_1"}' % (
+    PLAYER.lower().encode(),
+    b"22" * 32,
+)
 VERIFY = """async ({receipt, answer, evidence, status}) => {
     const { Fairscore } = await import('/fairscore.js');
     const fetch = async () => new Response(evidence, { status });
@@ -148,7 +166,9 @@ def receipt(**changes: Any) -> dict[str, Any]:
     }
 
 
-def verify(blank: Page, given: dict[str, Any], evidence: bytes = EVIDENCE, status: int = 200, **answer: Any) -> dict[str, Any]:
+def verify(
+    blank: Page, given: dict[str, Any], evidence: bytes = EVIDENCE, status: int = 200, **answer: Any
+) -> dict[str, Any]:
     whole = {"submissionId": "sub_1", "score": 2652, "evidenceHash": given["evidenceHash"], **answer}
     result: dict[str, Any] = blank.evaluate(
         VERIFY, {"receipt": given, "answer": whole, "evidence": evidence.decode(), "status": status}

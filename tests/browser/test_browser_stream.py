@@ -51,16 +51,40 @@ SUBSCRIBE = """async ({scripts, silenceMsMax}) => {
 
 
 def row(player: str, score: int | str, block: int, index: int = 0, **more: Any) -> dict[str, Any]:
-    return {"rank": 0, "player": player, "score": score, "position": [block, index], "roundId": block, "status": "included", **more}
+    return {
+        "rank": 0,
+        "player": player,
+        "score": score,
+        "position": [block, index],
+        "roundId": block,
+        "status": "included",
+        **more,
+    }
 
 
 def snapshot(seq: int, rows: list[dict[str, Any]], total: int | None = None, epoch: str = "e1") -> dict[str, Any]:
     count = len(rows) if total is None else total
-    return {"type": "snapshot", "seq": seq, "epoch": epoch, "rows": rows, "total": count, "blockNumber": 1, "gameId": "g"}
+    return {
+        "type": "snapshot",
+        "seq": seq,
+        "epoch": epoch,
+        "rows": rows,
+        "total": count,
+        "blockNumber": 1,
+        "gameId": "g",
+    }
 
 
 def standing(seq: int, entry: dict[str, Any], previous: int | None, rank: int | None = 1) -> dict[str, Any]:
-    return {**entry, "type": "standing", "seq": seq, "gameId": "g", "board": "default", "previousRank": previous, "rank": rank}
+    return {
+        **entry,
+        "type": "standing",
+        "seq": seq,
+        "gameId": "g",
+        "board": "default",
+        "previousRank": previous,
+        "rank": rank,
+    }
 
 
 def as_text(event: dict[str, Any], epoch: str = "e1") -> str:
@@ -142,7 +166,15 @@ def test_a_row_that_falls_out_of_the_followed_top_is_dropped(blank: Page) -> Non
 def test_finality_and_retraction_mark_the_row(blank: Page) -> None:
     first = snapshot(1, [row("a", 30, 7), row("b", 20, 8)])
     final = {"type": "final", "seq": 2, "gameId": "g", "scoreIds": ["g:7"], "blockNumber": 9}
-    retract = {"type": "retract", "seq": 3, "gameId": "g", "scoreId": "g:8", "player": "b", "roundId": 8, "reason": "reorg"}
+    retract = {
+        "type": "retract",
+        "seq": 3,
+        "gameId": "g",
+        "scoreId": "g:8",
+        "player": "b",
+        "roundId": 8,
+        "reason": "reorg",
+    }
     state = blank.evaluate(FOLD, [first, final, retract])
     assert [entry["status"] for entry in state["rows"]] == ["final", "retracted"]
 
@@ -169,8 +201,8 @@ def test_backoff_grows_jitters_and_obeys_the_server(blank: Page) -> None:
     delays = blank.evaluate(
         """async () => {
             const { backoffMs } = await import('/fairscore.js');
-            return { low: [0, 1, 2, 20].map((n) => backoffMs(n, 0)), high: [0, 1, 2, 20].map((n) => backoffMs(n, 0.999)),
-                     told: [backoffMs(0, 0, 7000), backoffMs(9, 0.5, 7000)] };
+            const at = (random) => [0, 1, 2, 20].map((attempt) => backoffMs(attempt, random));
+            return { low: at(0), high: at(0.999), told: [backoffMs(0, 0, 7000), backoffMs(9, 0.5, 7000)] };
         }"""
     )
     assert delays["low"] == [125, 250, 500, 7500]
@@ -205,7 +237,9 @@ def test_a_gap_is_noticed_and_the_board_read_anew(blank: Page) -> None:
 
 def test_another_epoch_is_a_gap(blank: Page) -> None:
     other = as_text(standing(5, row("x", 9, 9), None), epoch="e2")
-    told = run(blank, {"chunks": [as_text(snapshot(4, [])), other]}, {"chunks": [as_text(snapshot(0, [], epoch="e2"), "e2")]})
+    told = run(
+        blank, {"chunks": [as_text(snapshot(4, [])), other]}, {"chunks": [as_text(snapshot(0, [], epoch="e2"), "e2")]}
+    )
     assert told["after"] == [None, None]
     assert told["handed"][-1]["epoch"] == "e2"
 

@@ -1,0 +1,162 @@
+/**
+ * The dialog of one score: its place on the chain, and its evidence fetched and hashed in front of the visitor.
+ * Touches its dialog; talks to the relay through the client it is given.
+ */
+
+import { LEVELS, checkList, copyable, el, identicon, number, statusChip, tickList } from "./view.js";
+
+export class Details {
+  #opened = new AbortController();
+
+  /**
+   * @param {HTMLDialogElement} dialog
+   * @param {import("./fairscore.js").Fairscore} client
+   */
+  constructor(dialog, client) {
+    this.dialog = dialog;
+    this.client = client;
+    dialog.addEventListener("close", () => this.#opened.abort());
+    // A click on the backdrop has the dialog itself as its target.
+    dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  }
+
+  /** @param {import("./stream.js").Row} row */
+  open(row) {
+    this.#opened.abort();
+    this.#opened = new AbortController();
+    const scoreId = `${this.client.gameId}:${row.roundId}`;
+    const proof = el("section", { class: "proof", "aria-live": "polite" }, el("p", { text: "Fetching the evidence…" }));
+    const close = el("button", {
+      type: "button",
+      class: "icon-button",
+      "aria-label": "Close",
+      text: "✕",
+      on: { click: () => this.dialog.close() },
+    });
+    this.dialog.replaceChildren(
+      el(
+        "header",
+        {},
+        identicon(row.player),
+        el(
+          "div",
+          {},
+          el("h2", { id: "details-title", text: number(row.score) }),
+          el("p", { text: `Score #${row.roundId} of ${this.client.gameId}` }),
+        ),
+        close,
+      ),
+      this.#facts(row),
+      proof,
+      el(
+        "p",
+        { class: "links" },
+        el("a", { href: `/api/scores/${encodeURIComponent(scoreId)}`, text: "Score" }),
+        row.submissionId ? el("a", { href: `/api/submissions/${row.submissionId}`, text: "Submission" }) : null,
+        el("a", { href: `/api/evidence/${row.evidenceHash}`, text: "Evidence" }),
+        el("a", { href: `/api/players/${row.player}/scores`, text: "All scores of this player" }),
+      ),
+    );
+    if (!this.dialog.open) this.dialog.showModal();
+    void this.#prove(proof, row, this.#opened.signal);
+  }
+
+  /** @param {import("./stream.js").Row} row */
+  #facts(row) {
+    const level = row.evidenceLevel === null ? undefined : LEVELS[row.evidenceLevel];
+    const when = new Date(row.timestamp);
+    const facts = {
+      Player: copyable(row.player),
+      Rank: String(row.rank),
+      Status: statusChip(row.status),
+      Evidence: level ? `Level ${row.evidenceLevel}, ${level.name}. ${level.meaning}` : "Not read yet",
+      Block: `${number(row.position[0])}, log ${number(row.position[1])}`,
+      Time: el("time", {
+        datetime: row.timestamp,
+        text: Number.isNaN(when.getTime()) ? row.timestamp : when.toLocaleString(),
+      }),
+      Transaction: copyable(row.txHash),
+      "Evidence hash": copyable(row.evidenceHash),
+    };
+    return el(
+      "dl",
+      { class: "facts" },
+      ...Object.entries(facts).map(([name, value]) => el("div", {}, el("dt", { text: name }), el("dd", {}, value))),
+    );
+  }
+
+  /**
+   * @param {HTMLElement} place
+   * @param {import("./stream.js").Row} row
+   * @param {AbortSignal} signal
+   */
+  async #prove(place, row, signal) {
+    try {
+      const { ok, computed, bytes, evidence } = await this.client.verifyEvidence(row.evidenceHash, { signal });
+      if (bytes === null) {
+        place.replaceChildren(
+          el("p", {
+            class: "warning",
+            text: "No evidence is published under this hash. An auditor would flag this score.",
+          }),
+        );
+        return;
+      }
+      const same = (/** @type {unknown} */ a, /** @type {unknown} */ b) =>
+        String(a).toLowerCase() === String(b).toLowerCase();
+      const comparisons = [
+        {
+          name: `keccak-256 of ${number(bytes.length)} bytes is the hash on chain`,
+          ok,
+          expected: row.evidenceHash,
+          actual: computed ?? "",
+        },
+      ];
+      if (ok) {
+        comparisons.push({
+          name: "The evidence names this player",
+          ok: same(evidence.player, row.player),
+          expected: row.player,
+          actual: evidence.player,
+        });
+        comparisons.push({
+          name: "The evidence gives this score",
+          ok: same(evidence.score, row.score),
+          expected: String(row.score),
+          actual: String(evidence.score),
+        });
+      }
+      const checks = evidence?.checks?.length
+        ? el(
+            "details",
+            {},
+            el("summary", { text: `All ${evidence.checks.length} checks of the verdict` }),
+            checkList(evidence.checks),
+          )
+        : null;
+      const raw = evidence
+        ? el(
+            "details",
+            { class: "raw" },
+            el("summary", { text: "The evidence" }),
+            el("pre", { tabindex: 0, text: JSON.stringify(evidence, null, 2) }),
+          )
+        : null;
+      place.replaceChildren(
+        el("h3", { text: "Checked in this browser" }),
+        tickList(comparisons),
+        ...[checks, raw].filter((node) => node !== null),
+      );
+    } catch (error) {
+      if (signal.aborted) return;
+      const reason = error instanceof Error ? error.message : String(error);
+      const retry = el("button", {
+        type: "button",
+        class: "quiet",
+        text: "Try again",
+        on: { click: () => this.open(row) },
+      });
+      place.replaceChildren(el("p", { class: "warning", text: `${reason}.` }), retry);
+    }
+  }
+}
