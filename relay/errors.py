@@ -190,5 +190,9 @@ PROBLEMS: dict[str, Problem] = {
     "SCORE_SPIKE": refused(
         "Score spike", "The score is far above the player's last accepted ones. Flagged by default, not refused."
     ),
+    "SIGNATURE_INVALID": refused("Signature invalid", "The player's signature does not fit the score it came with."),
+    "SCORE_NOT_COMPUTED": refused(
+        "Score not computed", "Nothing could be recomputed from the evidence, and what was not computed is not signed."
+    ),
     "ROUND_REQUIRED": refused("Round required", "The game accepts scores of rounds only, and none was named."),
 }

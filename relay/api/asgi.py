@@ -144,7 +144,7 @@ class Api:
                 body = await read_body(call.headers, receive, operation.body_max)
                 decoder = route.decoders.get(method)
                 call.body = body if decoder is None else strict_json.decode(decoder, body)
-            return await operation.endpoint(call)  # type: ignore[call-arg,misc]
+            return await operation.endpoint(call)  # type: ignore[call-arg]
         except ClientGoneError:
             return None
         except FairscoreError as error:

@@ -1,0 +1,123 @@
+"""`POST /api/submit-score`: from bytes to a durable answer.
+
+Touches the intake and the progress of submissions; bytes in, bytes out, for this is the hot route.
+"""
+
+import asyncio
+import hashlib
+import re
+
+from relay.api import answers
+from relay.api.asgi import forbidden_role, unauthenticated
+from relay.api.operations import Answer, Call, Credential, Headers
+from relay.api.prefer import Preference, preference
+from relay.errors import CallerError
+from relay.games import Game
+from relay.group import Kind, Outcome, Pending
+from relay.intake import ANSWER_MARGIN_MS, Intake
+from relay.progress import Standing
+from relay.submission import Submission, read
+
+SUBMITTERS = frozenset({"server", "client"})
+ROUTE = "POST /api/submit-score"
+KEY = re.compile(r"[\x21-\x7e]{1,255}")
+RETRY_S = 0.1  # how often a retry without a key looks whether the first answer is given
+
+
+class SubmitScore:
+    """The endpoint."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+
+    async def __call__(self, call: Call) -> Answer:
+        """Answer one submission. 1. read, 2. admit the caller, 3. decide and commit, 4. wait if asked to, 5. answer."""
+        credential: Credential | None = call.credential
+        intake = self._intake
+        submission = read(call.body, intake.games, credential.game_id if credential else None)
+        game = submission.game
+        if (origin := call.headers.get(b"origin")) is not None:
+            call.origin_allowed = game.config.allows_origin(origin.decode("latin-1"))
+        _admit(game, credential)
+        key = idempotency_key(call.headers.get(b"idempotency-key"), submission.idempotency_key)
+        scope = None if key is None else _scope(game, credential, key)
+        wish = preference(call.headers.get(b"prefer"))
+        waits_ms = int(wish.wait_s * 1000) + ANSWER_MARGIN_MS if wish.wait_s else 0
+        pending = Pending(submission, call.request_id, scope, waits_ms)
+        outcome = await intake.submit(pending)
+        while outcome.kind is Kind.IN_FLIGHT and scope is None:
+            await asyncio.sleep(RETRY_S)  # a retry that carries no key cannot be told "in flight": it waits along
+            outcome = await intake.submit(pending)
+        if outcome.kind is Kind.ACCEPTED and wish.wait_s:
+            outcome = await self._wait(outcome, wish)
+        return self._answer(outcome, submission, wish)
+
+    async def _wait(self, outcome: Outcome, wish: Preference) -> Outcome:
+        """Wait for the chain, then write down what will be said, so that a replay says the same."""
+        first = outcome.first
+        if first is None:
+            return outcome
+        standing = await self._intake.progress.wait(first.id, wish.until, wish.wait_s)
+        settled = await self._intake.settle(first, standing or Standing("accepted", None))
+        return outcome._replace(first=settled)
+
+    def _answer(self, outcome: Outcome, submission: Submission, wish: Preference) -> Answer:
+        kind, first, decision = outcome
+        limit = submission.game.submit_limit
+        if kind is Kind.LIMITED and decision is not None:
+            raise answers.limited(decision, limit)
+        if kind is Kind.KEY_REUSED or first is None:
+            raise CallerError("IDEMPOTENCY_KEY_REUSED", "This idempotency key was used for a different request.")
+        if kind is Kind.IN_FLIGHT:
+            detail = "The first request with this idempotency key is still being answered."
+            raise CallerError("IDEMPOTENCY_IN_FLIGHT", detail, headers={"Retry-After": "1"})
+        headers: Headers = answers.limit_headers(decision, limit) if decision is not None else ()
+        if kind is Kind.REPLAYED:
+            headers += answers.REPLAYED
+        if wish.applied:
+            headers += ((b"preference-applied", wish.applied),)
+        if first.code is not None:
+            refused = answers.refused(first)
+            return refused._replace(headers=refused.headers + headers)
+        attestor = self._intake.attestor
+        if attestor is None:
+            raise CallerError("SIGNER_UNAVAILABLE", "The relay has no attestation key.")
+        status, body = answers.accepted(first, attestor.domain)
+        return Answer(status, body, headers=headers)
+
+
+def idempotency_key(header: bytes | None, field: str | None) -> str | None:
+    """Return the request's idempotency key, None if it has none.
+
+    Raises:
+        CallerError: IDEMPOTENCY_KEY_INVALID.
+    """
+    if header is None and field is None:
+        return None
+    given = [_unquoted(text) for text in (header.decode("latin-1") if header is not None else None, field) if text]
+    if not given or any(KEY.fullmatch(key) is None for key in given):
+        raise CallerError("IDEMPOTENCY_KEY_INVALID", "An idempotency key is 1 to 255 visible ASCII characters.")
+    if len(set(given)) > 1:
+        raise CallerError("IDEMPOTENCY_KEY_INVALID", "Header and body name different idempotency keys.")
+    return given[0]
+
+
+def _unquoted(text: str) -> str:
+    text = text.strip()
+    return text[1:-1] if len(text) >= 2 and text[0] == text[-1] == '"' else text
+
+
+def _scope(game: Game, credential: Credential | None, key: str) -> bytes:
+    """Keys of different games, roles or routes never meet. A hash, so that a row has one size."""
+    role = credential.role if credential else "anonymous"
+    return hashlib.sha256(f"{game.id}\0{role}\0{ROUTE}\0{key}".encode()).digest()
+
+
+def _admit(game: Game, credential: Credential | None) -> None:
+    if credential is None:
+        if not game.config.anonymous_submit:
+            raise unauthenticated("This game takes scores from callers with a client or server key.", presented=False)
+    elif credential.role not in SUBMITTERS:
+        raise forbidden_role(credential.role, "client, server")
+    elif credential.game_id is not None and credential.game_id != game.id:
+        raise CallerError("FORBIDDEN_GAME", "The key belongs to another game.")

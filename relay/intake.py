@@ -1,0 +1,209 @@
+"""The intake: submissions wait here for their group, and nothing is answered before the group is durable.
+
+Touches the event loop and the writer. The journey itself is `relay.group`; this decides when it starts, who is told,
+and what happens to a group that fails.
+"""
+
+import asyncio
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, TypeVar
+
+from relay.errors import FairscoreError, OurError, WorldError
+from relay.games import Games
+from relay.group import Attestor, Kind, Outcome, Pending, process
+from relay.progress import Progress, Standing
+from relay.store import intake as store
+from relay.store.engine import Database, StoreUnavailableError
+from relay.store.intake_rows import Connection, FirstAnswer, IntakeStore
+from relay.store.writer import Job
+
+T = TypeVar("T")
+
+GROUP_MAX = 256
+KEY_LIFE_MS = 24 * 3_600_000
+WINDOW_LIFE_MS = 3_600_000
+ANSWER_MARGIN_MS = 2_000  # beyond the wait itself: until then a replay hears "in flight"
+
+log = logging.getLogger(__name__)
+
+
+class RunsJobs(Protocol):
+    """The writer, as far as the intake needs it."""
+
+    async def run(self, job: Job[T]) -> T:
+        """Run `job` in the next transaction; returns after the commit."""
+
+
+class _Waiting(NamedTuple):
+    pending: Pending
+    future: "asyncio.Future[Outcome]"
+
+
+class Intake:
+    """Takes submissions, one group per commit. All methods run on the event loop."""
+
+    def __init__(
+        self,
+        writer: RunsJobs,
+        database: Database,
+        attestor: Attestor | None,
+        games: Games,
+        progress: Progress,
+        on_accepted: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.attestor = attestor
+        self.games = games
+        self.progress = progress
+        self.outcomes: Counter[str] = Counter()
+        self.groups = 0
+        self._writer = writer
+        self._database = database
+        self._store: IntakeStore = store.intake_store(database)
+        self._on_accepted = on_accepted
+        self._waiting: list[_Waiting] = []
+        self._lock = threading.Lock()  # the loop appends while the writer's thread takes
+        self._scheduled = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Store the ruleset documents, so that every rulesHash in an attestation can be looked up as evidence is."""
+
+        def keep(connection: Connection) -> None:
+            for game in sorted(self.games.by_id.values(), key=lambda game: game.rules.hash):
+                store.keep_document(connection, self._database.dialect, game.rules.hash, game.rules.body)
+
+        await self._writer.run(keep)
+
+    async def submit(self, pending: Pending) -> Outcome:
+        """Return what became of `pending`, once that is durable.
+
+        Raises:
+            WorldError: SIGNER_UNAVAILABLE, STORE_UNAVAILABLE; nothing was changed.
+            OurError: this submission alone cannot be processed.
+        """
+        if self.attestor is None:
+            raise WorldError("SIGNER_UNAVAILABLE", "The relay has no attestation key and signs nothing.")
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        with self._lock:
+            self._waiting.append(_Waiting(pending, future))
+            schedule, self._scheduled = not self._scheduled, True
+        if schedule:
+            self._start_group()
+        return await future
+
+    async def settle(self, first: FirstAnswer, said: Standing) -> FirstAnswer:
+        """Write down that the answer of an accepted submission is `said`; returns what now is its first answer.
+
+        Another process may have answered meanwhile; what is written first is what everybody says.
+        """
+
+        def job(connection: Connection) -> FirstAnswer:
+            self._store.settle_answers(connection, [(first.id, said.status, said.tx_hash)])
+            return self._store.first_answers(connection, [first.id])[first.id]
+
+        try:
+            return await self._writer.run(job)
+        except StoreUnavailableError:
+            return first  # it is accepted all the same; a replay will hear just that, too
+
+    async def sweep(self) -> int:
+        """Forget idempotency keys older than 24 h and windows not used for an hour; returns how many keys."""
+
+        def job(connection: Connection) -> int:
+            now_ms = self._store.now_ms(connection)
+            store.sweep_windows(connection, now_ms - WINDOW_LIFE_MS)
+            return store.sweep_keys(connection, now_ms - KEY_LIFE_MS)
+
+        gone = await self._writer.run(job)
+        total = gone
+        while gone >= store.SWEEP_ROWS:
+            gone = await self._writer.run(job)
+            total += gone
+        return total
+
+    async def stop(self) -> None:
+        """Wait until every submission taken is answered."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _start_group(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._commit())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _take(self) -> list[_Waiting]:
+        with self._lock:
+            self._scheduled = False
+            taken = self._waiting[:GROUP_MAX]
+            del self._waiting[:GROUP_MAX]
+            return taken
+
+    async def _commit(self) -> None:
+        taken: list[_Waiting] = []
+
+        def job(connection: Connection) -> list[Outcome]:
+            if not taken:  # a job may run again: for the same submissions
+                taken.extend(self._take())
+            return self._process(connection, taken)
+
+        try:
+            outcomes = await self._writer.run(job)
+        except StoreUnavailableError:
+            self._fail(taken or self._take())
+        except Exception as error:  # noqa: BLE001 - one of the group is poison: find out which
+            if len(taken) == 1:
+                self._refuse(taken[0], error)
+            else:
+                for waiting in taken:
+                    await self._commit_alone(waiting)
+        else:
+            self.groups += 1
+            self._resolve(taken, outcomes)
+        with self._lock:
+            again = bool(self._waiting) and not self._scheduled
+            self._scheduled |= again
+        if again:
+            self._start_group()
+
+    def _process(self, connection: Connection, taken: list[_Waiting]) -> list[Outcome]:
+        if self.attestor is None or not taken:
+            return []
+        return process(connection, self._store, self.attestor, [waiting.pending for waiting in taken])
+
+    async def _commit_alone(self, waiting: _Waiting) -> None:
+        try:
+            outcomes = await self._writer.run(lambda connection: self._process(connection, [waiting]))
+        except StoreUnavailableError:
+            self._fail([waiting])
+        except Exception as error:  # noqa: BLE001 - it is this submission's own
+            self._refuse(waiting, error)
+        else:
+            self._resolve([waiting], outcomes)
+
+    def _resolve(self, taken: list[_Waiting], outcomes: list[Outcome]) -> None:
+        accepted = False
+        for waiting, outcome in zip(taken, outcomes, strict=True):
+            self.outcomes[outcome.kind] += 1
+            accepted |= outcome.kind is Kind.ACCEPTED
+            if not waiting.future.done():  # the client may be gone; what is committed stays committed
+                waiting.future.set_result(outcome)
+        if accepted:
+            self._on_accepted()
+
+    def _fail(self, taken: list[_Waiting]) -> None:
+        for waiting in taken:
+            self.outcomes["unavailable"] += 1
+            _raise_in(waiting, WorldError("STORE_UNAVAILABLE", "The submission could not be stored; try again."))
+
+    def _refuse(self, waiting: _Waiting, error: Exception) -> None:
+        self.outcomes["failed"] += 1
+        log.error("a submission could not be processed", exc_info=error)
+        _raise_in(waiting, error if isinstance(error, FairscoreError) else OurError())
+
+
+def _raise_in(waiting: _Waiting, error: FairscoreError) -> None:
+    if not waiting.future.done():
+        waiting.future.set_exception(error)

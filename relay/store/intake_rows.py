@@ -1,0 +1,131 @@
+"""The rows an intake writes and reads, and the port through which it does.
+
+Pure: declarations only. `relay.store.intake_sqlite` and `relay.store.intake_postgres` are the two implementations.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from sqlalchemy import Connection as Connection  # noqa: PLC0414 - offered from here: only the store knows its library
+
+
+class SubmissionRow(NamedTuple):
+    """One new submission, in the order of SUBMISSION_COLUMNS."""
+
+    id: str
+    game_id: str
+    player: bytes
+    status: str
+    score: int | None
+    round_id: int | None
+    external_round: str | None
+    evidence_hash: bytes
+    evidence_level: int
+    rules_hash: bytes
+    claim_hash: bytes
+    received_at_ms: int
+    accepted_at_ms: int | None
+    receipt_deadline: int | None
+    receipt_signer: bytes | None
+    receipt_signature: bytes | None
+    code: str | None
+    request_id: str
+    answering_until_ms: int | None
+
+
+SUBMISSION_COLUMNS = SubmissionRow._fields
+
+
+class KeyRow(NamedTuple):
+    """One idempotency key: hash of its scope, hash of the claim it was first used for, that submission."""
+
+    scope: bytes
+    claim_hash: bytes
+    submission_id: str
+
+
+class WindowRow(NamedTuple):
+    """One player's packed window for one action."""
+
+    subject: bytes
+    admitted: bytes
+    refused: bytes
+
+
+class FirstAnswer(NamedTuple):
+    """All that a first answer was made of: what is needed to give it again byte for byte."""
+
+    id: str
+    game_id: str
+    player: bytes
+    score: int | None
+    round_id: int | None
+    evidence_hash: bytes
+    evidence_level: int
+    rules_hash: bytes
+    receipt_deadline: int | None
+    receipt_signer: bytes | None
+    receipt_signature: bytes | None
+    code: str | None
+    request_id: str
+    answering_until_ms: int | None
+    answered_status: str | None = None
+    answered_tx: bytes | None = None
+    evidence: bytes | None = None  # of a refusal: its checks are part of the answer
+
+
+FIRST_ANSWER_COLUMNS = FirstAnswer._fields[:-1]
+
+
+class IntakeStore(Protocol):
+    """What one group of submissions reads and writes; every method belongs to the writer's transaction.
+
+    Lock order, the same in every process: idempotency keys, then windows, each in ascending order, then the serial
+    counter. So no two groups wait for each other in a circle.
+    """
+
+    def now_ms(self, connection: Connection) -> int:
+        """Return the database's clock in epoch milliseconds."""
+
+    def claim_keys(self, connection: Connection, keys: Sequence[KeyRow], now_ms: int) -> dict[bytes, KeyRow]:
+        """Claim idempotency keys; returns, by scope, those that were taken before."""
+
+    def release_keys(self, connection: Connection, scopes: Sequence[bytes]) -> None:
+        """Give back keys whose request was not admitted."""
+
+    def recent_claims(self, connection: Connection, hashes: Sequence[bytes], since_ms: int) -> dict[bytes, str]:
+        """Return, by claim hash, the newest submission received after `since_ms`."""
+
+    def lock_windows(
+        self, connection: Connection, game_id: str, action: str, subjects: Sequence[bytes]
+    ) -> dict[bytes, WindowRow]:
+        """Lock and return the windows of `subjects` (sorted); a missing one is created empty, so that it is locked."""
+
+    def save_windows(
+        self, connection: Connection, game_id: str, action: str, rows: Sequence[WindowRow], now_ms: int
+    ) -> None:
+        """Write back windows that `lock_windows` returned."""
+
+    def player_scores(self, connection: Connection, game_id: str, players: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Return the packed last accepted scores of players that have any."""
+
+    def save_player_scores(self, connection: Connection, game_id: str, rows: Mapping[bytes, bytes]) -> None:
+        """Write the packed last accepted scores by player."""
+
+    def take_serials(self, connection: Connection, game_id: str, count: int) -> int:
+        """Take `count` consecutive serial numbers of a game; returns the first. The first of all is 1."""
+
+    def insert(
+        self,
+        connection: Connection,
+        submissions: Sequence[SubmissionRow],
+        evidence: Sequence[tuple[bytes, bytes]],
+        history: Sequence[tuple[str, str, int]],
+    ) -> None:
+        """Insert submissions, evidence (hash, body) and history (submission, status, at_ms)."""
+
+    def first_answers(self, connection: Connection, ids: Sequence[str]) -> dict[str, FirstAnswer]:
+        """Return what the first answers of `ids` were made of."""
+
+    def settle_answers(self, connection: Connection, rows: Sequence[tuple[str, str, bytes | None]]) -> None:
+        """Write down what is answered (submission, status, transaction), where nothing was answered yet."""

@@ -1,0 +1,159 @@
+"""What one group of submissions reads and writes, on SQLite.
+
+The only SQL of the intake for this database. Statements go to the driver: through SQLAlchemy's compiler each row
+would cost several times as much.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from relay.store.intake_rows import (
+    FIRST_ANSWER_COLUMNS,
+    SUBMISSION_COLUMNS,
+    FirstAnswer,
+    KeyRow,
+    SubmissionRow,
+    WindowRow,
+)
+
+INSERT_SUBMISSION = (
+    f"INSERT INTO submissions ({', '.join(SUBMISSION_COLUMNS)}) "  # noqa: S608 - names are ours
+    f"VALUES ({', '.join('?' * len(SUBMISSION_COLUMNS))})"
+)
+SELECT_FIRST_ANSWER = (
+    f"SELECT {', '.join('s.' + name for name in FIRST_ANSWER_COLUMNS)}, "  # noqa: S608 - names are ours
+    "CASE WHEN s.code IS NULL THEN NULL ELSE e.body END "
+    "FROM submissions s JOIN evidence e ON e.hash = s.evidence_hash WHERE s.id = ?"
+)
+
+
+class SqliteIntakeStore:
+    """The writer holds the only write transaction, so reading is locking."""
+
+    def now_ms(self, connection: Connection) -> int:  # noqa: ARG002 - the database is in this process
+        """Return this process's clock: SQLite has no other."""
+        return time.time_ns() // 1_000_000
+
+    def claim_keys(self, connection: Connection, keys: Sequence[KeyRow], now_ms: int) -> dict[bytes, KeyRow]:
+        """Claim keys; returns by scope those taken before."""
+        cursor = _cursor(connection)
+        cursor.executemany(
+            "INSERT INTO idempotency (scope, claim_hash, submission_id, created_at_ms) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT DO NOTHING",
+            [(*key, now_ms) for key in keys],
+        )
+        taken: dict[bytes, KeyRow] = {}
+        for key in keys:
+            cursor.execute("SELECT scope, claim_hash, submission_id FROM idempotency WHERE scope = ?", (key.scope,))
+            found = KeyRow(*cursor.fetchone())
+            if found.submission_id != key.submission_id:
+                taken[key.scope] = found
+        return taken
+
+    def release_keys(self, connection: Connection, scopes: Sequence[bytes]) -> None:
+        """Give back keys whose request was not admitted."""
+        _cursor(connection).executemany("DELETE FROM idempotency WHERE scope = ?", [(scope,) for scope in scopes])
+
+    def recent_claims(self, connection: Connection, hashes: Sequence[bytes], since_ms: int) -> dict[bytes, str]:
+        """Return by claim hash the newest submission received after `since_ms`."""
+        cursor = _cursor(connection)
+        found: dict[bytes, str] = {}
+        for claim_hash in hashes:
+            cursor.execute(
+                "SELECT id FROM submissions WHERE claim_hash = ? AND received_at_ms > ? ORDER BY received_at_ms DESC LIMIT 1",
+                (claim_hash, since_ms),
+            )
+            if (row := cursor.fetchone()) is not None:
+                found[claim_hash] = row[0]
+        return found
+
+    def lock_windows(
+        self, connection: Connection, game_id: str, action: str, subjects: Sequence[bytes]
+    ) -> dict[bytes, WindowRow]:
+        """Return the windows; one that is missing is empty, and written when it is saved."""
+        cursor = _cursor(connection)
+        windows: dict[bytes, WindowRow] = {}
+        for subject in subjects:
+            cursor.execute(
+                "SELECT admitted, refused FROM limit_windows WHERE game_id = ? AND action = ? AND subject = ?",
+                (game_id, action, subject),
+            )
+            admitted, refused = cursor.fetchone() or (b"", b"")
+            windows[subject] = WindowRow(subject, admitted, refused)
+        return windows
+
+    def save_windows(
+        self, connection: Connection, game_id: str, action: str, rows: Sequence[WindowRow], now_ms: int
+    ) -> None:
+        """Write windows."""
+        _cursor(connection).executemany(
+            "INSERT INTO limit_windows (game_id, action, subject, admitted, refused, updated_at_ms) "
+            "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (game_id, action, subject) DO UPDATE SET "
+            "admitted = excluded.admitted, refused = excluded.refused, updated_at_ms = excluded.updated_at_ms",
+            [(game_id, action, *row, now_ms) for row in rows],
+        )
+
+    def player_scores(self, connection: Connection, game_id: str, players: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Return the packed scores of players that have any."""
+        cursor = _cursor(connection)
+        found: dict[bytes, bytes] = {}
+        for player in players:
+            cursor.execute("SELECT scores FROM player_scores WHERE game_id = ? AND player = ?", (game_id, player))
+            if (row := cursor.fetchone()) is not None:
+                found[player] = row[0]
+        return found
+
+    def save_player_scores(self, connection: Connection, game_id: str, rows: Mapping[bytes, bytes]) -> None:
+        """Write the packed scores by player."""
+        _cursor(connection).executemany(
+            "INSERT INTO player_scores (game_id, player, scores) VALUES (?, ?, ?) "
+            "ON CONFLICT (game_id, player) DO UPDATE SET scores = excluded.scores",
+            [(game_id, player, scores) for player, scores in rows.items()],
+        )
+
+    def take_serials(self, connection: Connection, game_id: str, count: int) -> int:
+        """Take `count` serials; returns the first."""
+        cursor = _cursor(connection)
+        cursor.execute(
+            "INSERT INTO round_counters (game_id, next) VALUES (?, 1 + ?) "
+            "ON CONFLICT (game_id) DO UPDATE SET next = next + ? RETURNING next",
+            (game_id, count, count),
+        )
+        return int(cursor.fetchone()[0]) - count
+
+    def insert(
+        self,
+        connection: Connection,
+        submissions: Sequence[SubmissionRow],
+        evidence: Sequence[tuple[bytes, bytes]],
+        history: Sequence[tuple[str, str, int]],
+    ) -> None:
+        """Insert a group."""
+        cursor = _cursor(connection)
+        cursor.executemany(INSERT_SUBMISSION, submissions)
+        cursor.executemany("INSERT INTO evidence (hash, body) VALUES (?, ?)", evidence)
+        cursor.executemany("INSERT INTO history (submission_id, status, at_ms) VALUES (?, ?, ?)", history)
+
+    def first_answers(self, connection: Connection, ids: Sequence[str]) -> dict[str, FirstAnswer]:
+        """Return what the first answers were made of."""
+        cursor = _cursor(connection)
+        found: dict[str, FirstAnswer] = {}
+        for submission_id in ids:
+            cursor.execute(SELECT_FIRST_ANSWER, (submission_id,))
+            if (row := cursor.fetchone()) is not None:
+                found[submission_id] = FirstAnswer(*row)
+        return found
+
+    def settle_answers(self, connection: Connection, rows: Sequence[tuple[str, str, bytes | None]]) -> None:
+        """Write down what is answered, where nothing was answered yet."""
+        _cursor(connection).executemany(
+            "UPDATE submissions SET answered_status = ?, answered_tx = ? WHERE id = ? AND answered_status IS NULL",
+            [(status, tx_hash, submission_id) for submission_id, status, tx_hash in rows],
+        )
+
+
+def _cursor(connection: Connection) -> Any:  # sqlite3.Cursor, behind SQLAlchemy's adapter
+    return connection.connection.driver_connection.cursor()  # type: ignore[union-attr]
