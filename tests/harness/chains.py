@@ -3,13 +3,15 @@
 Touches loopback HTTP, where the chain is an anvil.
 """
 
+from ast import literal_eval
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from eth_tester import EthereumTester, PyEVMBackend
+from eth_tester.exceptions import TransactionFailed
 from web3 import EthereumTesterProvider, HTTPProvider, Web3
-from web3.exceptions import Web3RPCError, Web3ValueError
+from web3.exceptions import ContractLogicError
 from web3.types import RPCEndpoint
 
 from relay.attestation import Domain, score_batch_digest
@@ -82,14 +84,21 @@ class Chain:
         raw, _ = sender.sign_transaction(fields)
         return self.web3.eth.wait_for_transaction_receipt(self.web3.eth.send_raw_transaction(raw), 10, 0.005)
 
-    def call(self, to: bytes, data: bytes, sender: bytes = bytes(20)) -> bytes:
+    def call(self, to: bytes, data: bytes, sender: bytes | None = None) -> bytes:
         """Run a call on the newest block; RevertedError where it reverts."""
-        fields = {"to": checksum_address(to), "from": checksum_address(sender), "data": "0x" + data.hex()}
+        if sender is not None:
+            self._fund(sender)  # py-evm demands the gas of a call, too
+        fields = {
+            "to": checksum_address(to),
+            "from": checksum_address(sender) if sender else self.web3.eth.accounts[0],
+            "data": "0x" + data.hex(),
+        }
         try:
             return bytes(self.web3.eth.call(fields))  # type: ignore[arg-type]
-        except (Web3RPCError, Web3ValueError) as error:
-            found = getattr(error, "data", None)
-            raise RevertedError(bytes.fromhex(str(found or "0x")[2:])) from error
+        except ContractLogicError as error:
+            raise RevertedError(bytes.fromhex(str(error.data)[2:])) from error
+        except TransactionFailed as error:  # eth-tester answers with the revert data as the text of a bytes literal
+            raise RevertedError(literal_eval(str(error).removeprefix("execution reverted: "))) from error
 
     def now_s(self) -> int:
         """Timestamp of the newest block."""
