@@ -34,7 +34,6 @@ batches = Table(
     Column("size", Integer, nullable=False),
     Column("calldata", LargeBinary, nullable=False),  # fixed here, before any attempt: every attempt carries it
     Column("state", Text, nullable=False),
-    Column("parent_id", ROW_ID, nullable=True),  # the batch that failed as a whole and was cut in two
     Column("created_at_ms", BigInteger, nullable=False),
     Column("resolved_at_ms", BigInteger, nullable=True),
     CheckConstraint("state IN ('open', 'included', 'final', 'failed')", name="state"),
@@ -117,7 +116,7 @@ leases = Table(
 chain_identities = Table(
     "chain_identities",
     metadata,
-    Column("chain_id", BigInteger, primary_key=True),
+    Column("chain_id", BigInteger, primary_key=True, autoincrement=False),
     Column("genesis_hash", LargeBinary(32), nullable=False),  # two chains can share an id; not their first block
     Column("contract", LargeBinary(20), nullable=False),
     Column("recorded_at_ms", BigInteger, nullable=False),

@@ -1,0 +1,89 @@
+"""Which waiting scores form a batch, and when a batch is sealed.
+
+Pure. A batch has one game and one rules hash, because the contract takes them once per call.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from relay.contract_records import MAX_BATCH, RECORD_SIZE
+
+GAS_PER_TRANSACTION_MAX = 16_777_216  # EIP-7825
+CALLDATA_BYTES_MAX = 120 * 1024  # nodes take 128 KiB per transaction; the rest is for its other fields
+CALLDATA_FIXED_BYTES = 4 + 32 * 9  # selector, five heads, two lengths, padding, signature
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An accepted score that no batch holds. Times in epoch ms."""
+
+    submission_id: str
+    game_id: str
+    rules_hash: bytes
+    player: bytes
+    score: int
+    round_id: int
+    evidence_hash: bytes
+    accepted_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class GasModel:
+    """Upper bound of a batch's gas under Ethereum's prices: `fixed` plus `per_score` for each score.
+
+    The contract costs 54,000 at one score and 4,600 each at a hundred (the committed gas snapshot); a fresh bitmap
+    word costs 22,100 and a batch of 500 touches at most three, so the bound holds with a quarter to spare.
+    """
+
+    fixed: int = 140_000
+    per_score: int = 5_600
+
+    def limit(self, size: int) -> int:
+        """Gas limit for `size` scores."""
+        return self.fixed + self.per_score * size
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """`size`: scores per batch at most; `wait_ms`: how long the oldest score waits for company."""
+
+    size: int
+    wait_ms: int
+    gas: GasModel = GasModel()
+
+    def capacity(self, gas_max: int) -> int:
+        """Scores that fit into one transaction: by setting, contract, gas and calldata; at least one."""
+        by_gas = (min(gas_max, GAS_PER_TRANSACTION_MAX) - self.gas.fixed) // self.gas.per_score
+        by_bytes = (CALLDATA_BYTES_MAX - CALLDATA_FIXED_BYTES) // RECORD_SIZE
+        return max(1, min(self.size, MAX_BATCH, by_gas, by_bytes))
+
+
+def choose(
+    waiting: Sequence[Waiting], now_ms: int, limits: BatchLimits, capacity: int, slots_free: int
+) -> list[list[Waiting]]:
+    """Return the batches to seal now, oldest first, at most `slots_free`.
+
+    A group of one game and rules hash is cut into batches of `capacity` in the order given; its last, smaller batch
+    is sealed only when its oldest score has waited `wait_ms`.
+    """
+    groups: dict[tuple[str, bytes], list[Waiting]] = {}
+    for score in waiting:
+        groups.setdefault((score.game_id, score.rules_hash), []).append(score)
+    due: list[list[Waiting]] = []
+    for group in groups.values():
+        for start in range(0, len(group), capacity):
+            batch = group[start : start + capacity]
+            if len(batch) == capacity or now_ms - oldest_ms(batch) >= limits.wait_ms:
+                due.append(batch)
+    due.sort(key=oldest_ms)
+    return due[:slots_free]
+
+
+def oldest_ms(batch: Sequence[Waiting]) -> int:
+    """When the batch's oldest score was accepted."""
+    return min(score.accepted_at_ms for score in batch)
+
+
+def due_in_ms(waiting: Sequence[Waiting], now_ms: int, limits: BatchLimits) -> int | None:
+    """Milliseconds until the oldest waiting score must be sealed; None when nothing waits."""
+    return None if not waiting else max(0, oldest_ms(waiting) + limits.wait_ms - now_ms)

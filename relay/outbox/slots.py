@@ -1,0 +1,159 @@
+"""What to do with one nonce slot, given what the chain shows. The loop only obeys.
+
+Pure. States: `reserved → live → mined → final`; `mined → live` on a reorg; `foreign` when another user of the key
+consumed the nonce.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from relay.chain_types import Fees, Receipt
+from relay.outbox.fees import Bid
+
+
+class SlotState(Enum):
+    """Where a nonce is."""
+
+    RESERVED = "reserved"  # a batch is committed to it, nothing is signed
+    LIVE = "live"  # an attempt is committed; it may have been broadcast
+    MINED = "mined"  # an attempt is in a block that is not final
+    FINAL = "final"
+    FOREIGN = "foreign"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A signed transaction of a slot. The raw bytes stay in the database until they are sent."""
+
+    tx_hash: bytes
+    bid: Bid
+    gas_limit: int
+    created_at_block: int
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A nonce and what was committed to it; the last three are set while it is mined."""
+
+    nonce: int
+    state: SlotState
+    batch_id: int
+    attempts: tuple[Attempt, ...]  # oldest first
+    tx_hash: bytes | None = None
+    block_number: int | None = None
+    block_hash: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One observation of the chain. `canonical`: block hashes by number, for every height that matters."""
+
+    head: int
+    finalized: int
+    nonce: int  # next nonce of the key at the head
+    nonce_final: int  # and at the finality point
+    receipts: Mapping[bytes, Receipt]
+    canonical: Mapping[int, bytes]
+    market: Fees
+    sent_at: Mapping[bytes, int]  # head number when this process last broadcast an attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Waiting times in blocks."""
+
+    resend_after: int = 2
+    bump_after: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """Make and commit the first attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mine:
+    """Record that this receipt's attempt is in a canonical block."""
+
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Unmine:
+    """Its block is not canonical any more: live again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finalize:
+    """Verify this receipt's logs once more and close the slot."""
+
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Estrange:
+    """The nonce is used at the finality point and none of our attempts did it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Broadcast the newest attempt (again)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Raise:
+    """Make, commit and broadcast an attempt with higher fees."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do."""
+
+
+Action: TypeAlias = Sign | Mine | Unmine | Finalize | Estrange | Send | Raise | Wait
+
+
+def decide(slot: Slot, seen: Seen, policy: Policy) -> Action:
+    """Return what to do with a slot that is not final.
+
+    (1) reserved: sign. (2) mined, but its block left the chain: live again. (3) mined at or below the finality point
+    and its receipt still there: finalize. (4) live with a canonical receipt: mined. (5) nonce used at finality, no
+    receipt of ours: foreign. (6) first in line, stuck and underbid: raise. (7) not sent by this process, or not for
+    a while: send. A receipt without its canonical block, or a nonce used but not finally, decides nothing.
+    """
+    if slot.state is SlotState.RESERVED:  # (1)
+        return Sign()
+    if slot.state is SlotState.MINED:
+        return _decide_mined(slot, seen)
+    return _decide_live(slot, seen, policy)
+
+
+def _decide_live(slot: Slot, seen: Seen, policy: Policy) -> Action:
+    known = [seen.receipts[attempt.tx_hash] for attempt in slot.attempts if attempt.tx_hash in seen.receipts]
+    for receipt in known:  # (4)
+        if seen.canonical.get(receipt.block_number) == receipt.block_hash:
+            return Mine(receipt)
+    if slot.nonce < seen.nonce:  # used, by whom is open until it is final
+        return Estrange() if seen.nonce_final > slot.nonce and not known else Wait()  # (5)
+    newest = slot.attempts[-1]
+    stuck = slot.nonce == seen.nonce and seen.head - newest.created_at_block >= policy.bump_after
+    if stuck and not newest.bid.covers(seen.market):  # (6)
+        return Raise()
+    last_sent = seen.sent_at.get(newest.tx_hash)
+    due = last_sent is None or seen.head - last_sent >= policy.resend_after
+    return Send() if due else Wait()  # (7)
+
+
+def _decide_mined(slot: Slot, seen: Seen) -> Action:
+    number = slot.block_number if slot.block_number is not None else -1
+    canonical = seen.canonical.get(number)
+    if canonical is None:  # not asked for, or the endpoint lags: no news
+        return Wait()
+    if canonical != slot.block_hash:  # (2)
+        return Unmine()
+    receipt = seen.receipts.get(slot.tx_hash or b"")
+    if number <= seen.finalized and receipt is not None and receipt.block_hash == slot.block_hash:  # (3)
+        return Finalize(receipt)
+    return Wait()

@@ -1,0 +1,88 @@
+"""Who may send with a key: the lease with its epoch, and the identity of the chain this database belongs to.
+
+The only SQL on `leases` and `chain_identities`. A lease changes hands only with a higher epoch, and every write of a
+sender checks the epoch it began under, so a sender that was stopped and woken can change nothing.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, case, func, literal, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from relay.store.outbox_tables import chain_identities, leases, slots
+
+
+class LeaseLostError(Exception):
+    """Another sender holds this key now: stop at once, the epoch under which this write was made is over."""
+
+
+class ChainMismatchError(Exception):
+    """The endpoint serves another chain or contract than this database was written for."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """A sending account on a chain."""
+
+    chain_id: int
+    signer: bytes
+
+
+def acquire(c: Connection, key: Key, holder: str, now_ms: int, ttl_ms: int, *, steal: bool) -> int:
+    """Take or renew the lease; returns its epoch, or 0 when another holder's has not expired (and is not stolen)."""
+    insert = postgresql.insert if c.dialect.name == "postgresql" else sqlite.insert
+    values = {"chain_id": key.chain_id, "signer": key.signer, "holder": holder, "expires_at_ms": now_ms + ttl_ms}
+    c.execute(
+        insert(leases)
+        .values(**values, epoch=1)
+        .on_conflict_do_update(
+            index_elements=[leases.c.chain_id, leases.c.signer],
+            set_={
+                "epoch": case((leases.c.holder == holder, leases.c.epoch), else_=leases.c.epoch + 1),
+                "holder": holder,
+                "expires_at_ms": now_ms + ttl_ms,
+            },
+            where=or_(leases.c.holder == holder, leases.c.expires_at_ms < now_ms, literal(steal)),
+        )
+    )
+    mine = select(leases.c.epoch).where(*_is(key), leases.c.holder == holder)
+    return int(c.scalar(mine) or 0)
+
+
+def release(c: Connection, key: Key, epoch: int) -> None:
+    """Let the lease expire now."""
+    c.execute(update(leases).where(*_is(key), leases.c.epoch == epoch).values(expires_at_ms=0))
+
+
+def fence(c: Connection, key: Key, epoch: int) -> None:
+    """Raise LeaseLostError unless `epoch` still is the lease's; holds the row until the commit."""
+    current = c.scalar(select(leases.c.epoch).where(*_is(key)).with_for_update(read=True))
+    if epoch == 0 or current != epoch:
+        raise LeaseLostError(f"epoch {epoch} is over")
+
+
+def _is(key: Key) -> tuple[ColumnElement[bool], ...]:
+    return leases.c.chain_id == key.chain_id, leases.c.signer == key.signer
+
+
+def bind(c: Connection, chain_id: int, genesis_hash: bytes, contract: bytes, now_ms: int) -> None:
+    """Remember chain and contract, or raise ChainMismatchError when they are not the ones remembered."""
+    row = c.execute(select(chain_identities).where(chain_identities.c.chain_id == chain_id)).one_or_none()
+    if row is None:
+        values = {"chain_id": chain_id, "genesis_hash": genesis_hash, "contract": contract, "recorded_at_ms": now_ms}
+        c.execute(chain_identities.insert().values(values))
+        return
+    if bytes(row.genesis_hash) != genesis_hash:
+        raise ChainMismatchError(
+            f"chain {chain_id} starts with block 0x{genesis_hash.hex()}, but this database was written for "
+            f"0x{bytes(row.genesis_hash).hex()}: point FAIRSCORE_RPC_URL back, or use a database of its own"
+        )
+    if bytes(row.contract) == contract:
+        return
+    under_way = (slots.c.chain_id == chain_id, slots.c.state.in_(("reserved", "live", "mined")))
+    if c.scalar(select(func.count()).select_from(slots).where(*under_way)):
+        raise ChainMismatchError(
+            f"the contract changed to 0x{contract.hex()} while transactions to 0x{bytes(row.contract).hex()} are under "
+            "way: set FAIRSCORE_CONTRACT back until they are final"
+        )
+    c.execute(update(chain_identities).where(chain_identities.c.chain_id == chain_id).values(contract=contract))
