@@ -77,7 +77,7 @@ class Settings(BaseSettings):
 
 
 class _FromFile(PydanticBaseSettingsSource):
-    """`FAIRSCORE_X_FILE=/run/secrets/x` instead of `FAIRSCORE_X=…`, for values that must not stand in an environment."""
+    """`FAIRSCORE_X_FILE=/run/secrets/x` instead of `FAIRSCORE_X=…`: values that must not stand in an environment."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
         path = os.environ.get(f"{PREFIX}{field_name.upper()}_FILE") if field_name in FROM_FILE else None

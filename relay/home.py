@@ -1,0 +1,70 @@
+"""What a home folder remembers beside the database: where the contract is, and what scripts may want to know.
+
+Touches files under `FAIRSCORE_HOME` only. Each is written aside and renamed, so a kill leaves the old one or the new.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+CONTRACTS_NAME = "contracts.json"
+DEVNET_NAME = "devnet.json"
+
+
+class Remembered(NamedTuple):
+    """A contract this home deployed: its address, and the block from which its history is read."""
+
+    contract: bytes
+    block_number: int
+
+
+def prepare(home: Path) -> None:
+    """Create the folder for its owner alone; it will hold a database and, on the embedded chain, keys."""
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def remembered_contract(home: Path, chain_id: int, genesis: bytes) -> Remembered | None:
+    """Return the contract deployed from here on exactly this chain; two chains can share an id, not their genesis."""
+    found = _read(home / CONTRACTS_NAME).get(f"{chain_id}:0x{genesis.hex()}")
+    return None if found is None else Remembered(bytes.fromhex(found["contract"][2:]), int(found["blockNumber"]))
+
+
+def remember_contract(home: Path, chain_id: int, genesis: bytes, remembered: Remembered) -> None:
+    """Write down where the contract is; other chains' entries stay."""
+    contracts = _read(home / CONTRACTS_NAME)
+    contracts[f"{chain_id}:0x{genesis.hex()}"] = {
+        "contract": "0x" + remembered.contract.hex(),
+        "blockNumber": remembered.block_number,
+    }
+    _write(home / CONTRACTS_NAME, contracts, 0o644)
+
+
+def read_devnet(home: Path) -> dict[str, Any]:
+    """Return what the last start wrote for scripts; empty on the first start."""
+    return _read(home / DEVNET_NAME)
+
+
+def write_devnet(home: Path, document: dict[str, Any]) -> None:
+    """Write what scripts need on the embedded chain, API keys included: mode 0600."""
+    _write(home / DEVNET_NAME, document, 0o600)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} is damaged; move it away to start anew")
+    return found
+
+
+def _write(path: Path, document: dict[str, Any], mode: int) -> None:
+    draft = path.with_suffix(".tmp")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
+        json.dump(document, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.chmod(mode)
+    draft.rename(path)
