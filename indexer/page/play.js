@@ -300,7 +300,7 @@ export class PlayPanel {
     place.replaceChildren(
       el(
         "details",
-        { class: "verified", "data-ok": ok, open: !ok },
+        { class: "verified", "data-ok": String(ok), open: !ok },
         el("summary", { text: summary }),
         tickList(checks),
       ),

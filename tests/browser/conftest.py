@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE_FOLDER = ROOT / "indexer" / "page"
@@ -32,6 +32,8 @@ CHROMIUM_ARGUMENTS = [
     "--disable-sync",
 ]
 READY_S_MAX = 60
+# Two cores run the chain, the relay and the browser at once.
+expect.set_options(timeout=15_000)
 STOP_S_MAX = 10
 
 
@@ -61,7 +63,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def complaints(context: BrowserContext) -> list[str]:
-    """What the pages of this test wrote to the console as errors, and what they threw; CSP violations are among them."""
+    """What the pages of this test wrote to the console as errors, and what they threw; CSP violations too."""
     heard: list[str] = []
     context.on("console", lambda message: heard.append(message.text) if message.type == "error" else None)
     context.on("weberror", lambda failure: heard.append(str(failure.error)))
