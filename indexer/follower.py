@@ -108,6 +108,7 @@ class Follower:
         self._names = {game_key(game): game for game in plan.games}
         self._sizes = RangeSize()
         self._block_s = 1.0
+        self._started_s = clock()
         self._sweep = False
         self._committing = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -150,6 +151,10 @@ class Follower:
     def wake(self) -> None:
         """Ask for news now: somebody in this process knows of a new block."""
         self._wake.set()
+
+    def silent_s(self) -> float:
+        """Return the seconds since the provider last answered sensibly."""
+        return self._clock() - (self.health.polled_at_s or self._started_s)
 
     def sweep(self) -> None:
         """Ask for the chain's finality at the next poll even if there is no new block."""

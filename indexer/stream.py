@@ -14,7 +14,7 @@ import itertools
 import re
 import time
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, MutableMapping, Sequence
 from typing import Any, NamedTuple
 
 from indexer.messages import Snapshot, encode
@@ -28,7 +28,7 @@ READERS_MAX = 20_000
 RETRY_MS = 500  # spread over twice this, so that a restart does not bring everybody back at once
 EVENT_ID = re.compile(r"([0-9]{1,18})-([0-9]{1,18})")
 
-Send = Callable[[Any], Coroutine[Any, Any, None]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Tail = Callable[[int, int], Awaitable[list[tuple[int, str, bytes]]]]  # board, limit → (seq, kind, body), oldest first
 
@@ -230,9 +230,9 @@ class Hub:
             self._send(channel, reader, block)
 
     def _send(self, channel: Channel, reader: Reader, block: bytes) -> None:
-        writing = reader.send({"type": "http.response.body", "body": block, "more_body": True})
+        writing = reader.send({"type": "http.response.body", "body": block, "more_body": True}).__await__()
         try:
-            waits_for = writing.send(None)
+            waits_for = next(writing)
         except StopIteration:
             return  # written without waiting: nearly always
         except Exception:  # noqa: BLE001 - whatever a server raises for a dead connection ends this reader only
@@ -241,7 +241,7 @@ class Hub:
         reader.busy_since = self._clock()
         reader.task = asyncio.ensure_future(self._drain(channel, reader, _resumed(writing, waits_for)))
 
-    async def _drain(self, channel: Channel, reader: Reader, writing: Coroutine[Any, Any, None]) -> None:
+    async def _drain(self, channel: Channel, reader: Reader, writing: Awaitable[None]) -> None:
         try:
             await writing
         except asyncio.CancelledError:
@@ -301,7 +301,7 @@ async def _disconnected(receive: Receive) -> None:
 
 
 @types.coroutine
-def _resumed(writing: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
+def _resumed(writing: Generator[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
     """Go on with a coroutine that was started by hand and waits for something."""
     try:
         while True:

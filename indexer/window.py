@@ -8,7 +8,16 @@ from collections.abc import Iterable
 
 import msgspec
 
-from indexer.messages import AbsentMessage, FinalMessage, Message, Row, StandingMessage, score_id
+from indexer.messages import (
+    AbsentMessage,
+    FinalMessage,
+    Message,
+    RetractMessage,
+    Row,
+    ScoreMessage,
+    StandingMessage,
+    score_id,
+)
 
 ROWS = 100
 
@@ -19,9 +28,12 @@ class Window:
     def __init__(self, rows: Iterable[Row] = (), total: int = 0) -> None:
         self._rows = {row.player: row for row in rows}
         self.total = total
+        self._top: list[Row] | None = None  # in order; made anew when asked for after a change
 
     def apply(self, message: Message) -> None:
         """Take in one message; `score` and `retract` change nothing, because a `standing` follows where it matters."""
+        if not isinstance(message, ScoreMessage | RetractMessage):
+            self._top = None
         if isinstance(message, StandingMessage):
             fields = {name: getattr(message, name) for name in Row.__struct_fields__}
             self._rows[message.player] = Row(**fields)
@@ -39,7 +51,10 @@ class Window:
 
     def top(self) -> list[Row]:
         """Return the top rows in order, with their ranks."""
+        if self._top is not None:
+            return self._top
         ordered = sorted(self._rows.values(), key=lambda row: (-int(row.score), row.position))[:ROWS]
-        return [
+        self._top = [
             row if row.rank == rank else msgspec.structs.replace(row, rank=rank) for rank, row in enumerate(ordered, 1)
         ]
+        return self._top

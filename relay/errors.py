@@ -130,6 +130,9 @@ PROBLEMS: dict[str, Problem] = {
     "GAME_UNKNOWN": Problem(404, "Game unknown", "This relay does not serve the game."),
     "SUBMISSION_UNKNOWN": Problem(404, "Submission unknown", "No submission has this id."),
     "EVIDENCE_UNKNOWN": Problem(404, "Evidence unknown", "No evidence with this hash is stored here."),
+    "BOARD_UNKNOWN": Problem(404, "Board unknown", "The game has no board with this name; every game has `default`."),
+    "PLAYER_NOT_RANKED": Problem(404, "Player not ranked", "The player has no valid score on this board."),
+    "SCORE_UNKNOWN": Problem(404, "Score unknown", "No score of this round is on the chain, as far as it is indexed."),
     "METHOD_NOT_ALLOWED": Problem(
         405, "Method not allowed", "The address exists, but not with this method; see `Allow`."
     ),

@@ -1,0 +1,56 @@
+"""Path and query parameters that several operations share, and how they are read.
+
+Pure.
+"""
+
+from typing import Annotated
+
+import msgspec
+
+from relay.api.operations import Query
+from relay.errors import CallerError, PayloadError
+from relay.submission import read_address
+
+LIMIT = 50
+LIMIT_MAX = 200
+PATHS = {"gameId": "id of the game", "board": "name of the board; every game has `default`"}
+ADDRESS = {"address": "address of the player, EIP-55 or lower case"}
+LIST_ERRORS = ("QUERY_INVALID", "GAME_UNKNOWN", "BOARD_UNKNOWN", "NOT_READY", "STORE_UNAVAILABLE")
+
+Limit = Annotated[int, msgspec.Meta(ge=1, le=LIMIT_MAX, description="rows at most")]
+Cursor = Annotated[str, msgspec.Meta(max_length=64, description="`nextCursor` of the answer before")]
+
+
+class TopQuery(Query, frozen=True):
+    """How many rows."""
+
+    limit: Limit = LIMIT
+
+
+class PageQuery(Query, frozen=True):
+    """How many rows, and from where."""
+
+    limit: Limit = LIMIT
+    cursor: Cursor | None = None
+
+
+class HistoryQuery(Query, frozen=True):
+    """Which game's scores, how many, and from where."""
+
+    game_id: Annotated[str, msgspec.Meta(min_length=1, max_length=66)] | None = None
+    limit: Limit = LIMIT
+    cursor: Cursor | None = None
+
+
+class StreamQuery(Query, frozen=True):
+    """Where a stream goes on."""
+
+    after: Annotated[str, msgspec.Meta(max_length=64, description="id of the last event seen")] | None = None
+
+
+def address(text: str) -> bytes:
+    """Return the address in a path; CallerError PLAYER_INVALID."""
+    try:
+        return read_address(text, "{address}")
+    except PayloadError as error:
+        raise CallerError(error.code, error.detail) from None

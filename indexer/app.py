@@ -1,0 +1,121 @@
+"""The indexer as one service: built from settings, started and stopped by whoever composes the process.
+
+Touches nothing itself; wires chain, store, follower, stream and API together.
+"""
+
+import asyncio
+import time
+from contextlib import suppress
+
+from indexer.ancestry import ChainIdentityError
+from indexer.api import page
+from indexer.api.leaderboards import Leaderboards
+from indexer.api.scores import Scores
+from indexer.api.stream import Streams
+from indexer.chain import ChainError, Rpc
+from indexer.config import IndexerSettings
+from indexer.evidence import EvidenceSource, HttpEvidence
+from indexer.follower import Follower, Plan
+from indexer.health import Check
+from indexer.reading import Reading
+from indexer.schedule import Jobs
+from indexer.store.access import Store
+from indexer.store.evidence import DatabaseEvidence
+from indexer.stream import Hub
+from relay.api.operations import Operation
+from relay.store.engine import Database
+from relay.store.writer import Writer
+
+__all__ = ["ChainIdentityError", "Check", "IndexerService", "build"]
+
+
+class IndexerService:
+    """Follower, stream, API and jobs of one contract. `start` and `stop` belong to one event loop."""
+
+    def __init__(self, store: Store, rpc: Rpc, evidence: EvidenceSource, plan: Plan, own_writer: Writer | None) -> None:
+        self._store, self._rpc, self._evidence, self._own_writer = store, rpc, evidence, own_writer
+        self.hub = Hub(store.stream_tail)
+        self.follower = Follower(rpc, store, evidence, self.hub, plan)
+        self.reading = Reading(lambda: self.follower.state, store)
+        self._jobs = Jobs(self.follower, store, evidence, rpc)
+        self._tasks: list[asyncio.Task[None]] = []
+        self.operations: list[Operation] = [
+            *Leaderboards(self.reading).operations(),
+            *Scores(self.reading).operations(),
+            *Streams(self.reading, self.hub).operations(),
+            *page.operations(),
+        ]
+
+    async def start(self) -> None:
+        """Migrate, load, compare with the chain, follow. A chain that cannot be reached yet is waited for.
+
+        Raises:
+            ChainIdentityError: the database is of another chain or contract; nothing was changed.
+        """
+        if self._own_writer is not None:
+            self._own_writer.start()
+        await asyncio.to_thread(self._store.migrate)
+        with suppress(ChainError):  # the loop tries again, and readiness says why it has to
+            await self.follower.connect()
+        self._tasks = [asyncio.create_task(self.follower.run()), asyncio.create_task(self.hub.keep())]
+        self._jobs.start()
+
+    async def stop(self) -> None:
+        """End streams, stop following after the commit under way, let go of connections."""
+        self.close_streams()
+        self._jobs.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        if self._own_writer is not None:
+            await self._own_writer.stop()
+        await self._evidence.close()
+        await self._rpc.close()
+
+    def close_streams(self) -> None:
+        """End all open streams at once: an open one would keep the server from stopping."""
+        self.hub.close_streams()
+
+    def wake(self) -> None:
+        """Look for news now: somebody in this process knows of a new block."""
+        self.follower.wake()
+
+    def ready(self) -> dict[str, Check]:
+        """Return what readiness says, by name."""
+        return self.follower.health.checks(time.monotonic())
+
+
+def build(
+    settings: IndexerSettings,
+    database: Database,
+    *,
+    rpc_url: str = "",
+    contract: str = "",
+    start_block: int | None = None,
+    evidence: EvidenceSource | None = None,
+    writer: Writer | None = None,
+) -> IndexerService:
+    """Return the service; what is given beside the settings goes before them.
+
+    `writer` is shared with whoever gives it, and then neither started nor stopped here.
+
+    Raises:
+        ValueError: no RPC URL, or no usable contract address.
+    """
+    url, text = rpc_url or settings.rpc_url, contract or settings.contract
+    if not url:
+        raise ValueError("the indexer needs FAIRSCORE_RPC_URL")
+    address = bytes.fromhex(text.removeprefix("0x")) if text else b""
+    if len(address) != 20:
+        raise ValueError("the indexer needs FAIRSCORE_CONTRACT, an address of 20 bytes")
+    if evidence is None:
+        evidence = HttpEvidence(settings.evidence_url) if settings.evidence_url else DatabaseEvidence(database)
+    plan = Plan(
+        games=settings.game_ids,
+        start_block=settings.start_block if start_block is None else start_block,
+        confirmations=settings.finality,
+        poll_s=settings.indexer_poll_ms / 1000,
+    )
+    own = Writer(database) if writer is None else None
+    return IndexerService(Store(database, writer or own or Writer(database)), Rpc(url, address), evidence, plan, own)
