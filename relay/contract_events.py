@@ -266,7 +266,10 @@ class HeadChain:
         scores, self._pending = self._pending, []
         if len(scores) != batch.accepted:
             raise HeadMismatchError(f"a batch of {batch.accepted} scores came with {len(scores)}")
-        packed = b"".join(pack_record(Record(s.player, s.score, s.round_id, s.evidence_hash)) for s in scores)
+        try:
+            packed = b"".join(pack_record(Record(s.player, s.score, s.round_id, s.evidence_hash)) for s in scores)
+        except ValueError as error:
+            raise HeadMismatchError("a score that no record holds") from error
         if keccak(packed) != batch.records_hash:
             raise HeadMismatchError("the scores of a batch are not the ones that were recorded")
         if len({s.rules_hash for s in scores}) != 1:

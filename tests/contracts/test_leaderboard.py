@@ -119,10 +119,9 @@ def test_a_receipt_can_be_carried_by_its_player_and_is_skipped_in_the_batch(boar
     signature = board.signer.sign(score_batch_digest(board.domain, board.game, board.rules, FAR, one))
     answer = receipt(board.domain, "streambeat", board.rules, FAR, records[1], board.signer.address, signature)
     message = answer["typedData"]["message"]
-    words = (bytes.fromhex(message[name][2:]) for name in ("gameId", "rulesHash"))
-    carried = encode_submit_scores(
-        *words, message["deadline"], bytes.fromhex(message["records"][2:]), bytes.fromhex(answer["signature"][2:])
-    )
+    game, rules, packed_one = (bytes.fromhex(message[name][2:]) for name in ("gameId", "rulesHash", "records"))
+    signed = bytes.fromhex(answer["signature"][2:])
+    carried = encode_submit_scores(game, rules, message["deadline"], packed_one, signed)
     board.transact(actor("some player"), carried)
 
     taken = board.events(board.submit(records))
