@@ -47,6 +47,14 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
+class Sent:
+    """When this process last broadcast an attempt: head number and its own clock (s)."""
+
+    at_block: int
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """One observation of the chain. `canonical`: block hashes by number, for every height that matters."""
 
@@ -57,15 +65,21 @@ class Seen:
     receipts: Mapping[bytes, Receipt]
     canonical: Mapping[int, bytes]
     market: Fees
-    sent_at: Mapping[bytes, int]  # head number when this process last broadcast an attempt
+    sent_at: Mapping[bytes, Sent]
+    now_s: float  # of the clock in `sent_at`
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Waiting times in blocks."""
+    """Patience. Some chains make no blocks without transactions, so sending again also goes by time."""
 
-    resend_after: int = 2
-    bump_after: int = 3
+    resend_blocks: int = 2
+    resend_s: float = 15.0
+    bump_blocks: int = 3
+
+    def resend_due(self, sent: Sent | None, head: int, now_s: float) -> bool:
+        """Whether an attempt that is not mined should be broadcast (again)."""
+        return sent is None or head - sent.at_block >= self.resend_blocks or now_s - sent.at_s >= self.resend_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +152,10 @@ def _decide_live(slot: Slot, seen: Seen, policy: Policy) -> Action:
     if slot.nonce < seen.nonce:  # used, by whom is open until it is final
         return Estrange() if seen.nonce_final > slot.nonce and not known else Wait()  # (5)
     newest = slot.attempts[-1]
-    stuck = slot.nonce == seen.nonce and seen.head - newest.created_at_block >= policy.bump_after
+    stuck = slot.nonce == seen.nonce and seen.head - newest.created_at_block >= policy.bump_blocks
     if stuck and not newest.bid.covers(seen.market):  # (6)
         return Raise()
-    last_sent = seen.sent_at.get(newest.tx_hash)
-    due = last_sent is None or seen.head - last_sent >= policy.resend_after
+    due = policy.resend_due(seen.sent_at.get(newest.tx_hash), seen.head, seen.now_s)
     return Send() if due else Wait()  # (7)
 
 

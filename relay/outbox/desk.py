@@ -1,0 +1,166 @@
+"""What the outbox works with: its edges as Protocols, its settings, and what it remembers between steps.
+
+Pure (types only). Everything remembered here can be rebuilt from the database; losing it costs a few extra reads.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from relay.attestation import Domain
+from relay.chain_types import Block, Fees, Log, Receipt, SendAnswer
+from relay.contract import decode_submit_scores, game_key, unpack_records
+from relay.outbox.batches import BatchLimits
+from relay.outbox.results import Batch
+from relay.outbox.slots import Policy, Sent
+from relay.store.outbox import OutboxStore, StoredBatch
+
+Hook = Callable[[str], None]
+"""Called with the name of the point reached, before and after every commit and send: where a test may crash it."""
+
+
+def no_hook(_point: str) -> None:
+    """Pass every point."""
+
+
+class OutboxChain(Protocol):
+    """What the outbox needs of a chain (`relay.chain.Chain`, or the tests' simulated one)."""
+
+    async def head(self) -> Block:
+        """Newest block."""
+
+    async def block(self, tag: int | str) -> Block | None:
+        """A block by number or tag."""
+
+    async def blocks(self, numbers: Sequence[int]) -> list[Block | None]:
+        """Blocks by number."""
+
+    async def finalized(self, confirmations: int, head: Block) -> int:
+        """Highest final block number."""
+
+    async def nonce(self, address: bytes, tag: int | str = "latest") -> int:
+        """Next nonce as of `tag`."""
+
+    async def balance(self, address: bytes) -> int:
+        """Wei."""
+
+    async def fees(self) -> Fees:
+        """Fee market."""
+
+    async def call(self, to: bytes, data: bytes, sender: bytes | None = None) -> bytes:
+        """eth_call."""
+
+    async def estimate_gas(self, sender: bytes, to: bytes | None, data: bytes) -> int:
+        """eth_estimateGas."""
+
+    async def receipts(self, hashes: Sequence[bytes]) -> list[Receipt | None]:
+        """Receipts by hash."""
+
+    async def logs(
+        self, address: bytes, topics: Sequence[bytes | Sequence[bytes] | None], first: int, last: int | None = None
+    ) -> list[Log]:
+        """eth_getLogs."""
+
+    async def send_raw(self, raw: bytes) -> SendAnswer:
+        """eth_sendRawTransaction; never raises for what the endpoint does."""
+
+
+class GasSigner(Protocol):
+    """Signs and pays for transactions; cannot sign scores."""
+
+    address: bytes
+
+    def sign_transaction(self, fields: Mapping[str, Any]) -> tuple[bytes, bytes]:
+        """Return (raw transaction, its hash)."""
+
+
+class Attester(Protocol):
+    """Signs what was computed; pays for nothing."""
+
+    address: bytes
+
+    def sign(self, digest: bytes) -> bytes:
+        """Return r, s, v."""
+
+
+class Listener(Protocol):
+    """Who is told of status changes, after their commit (`relay.progress.Progress`)."""
+
+    def changed(self, ids: Iterable[str], status: str, tx_hash: bytes | None) -> None:
+        """Wake the waiters of these submissions."""
+
+
+class Readiness(NamedTuple):
+    """One line of a health answer."""
+
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class OutboxSettings:
+    """How one key sends on one kind of chain."""
+
+    limits: BatchLimits = field(default_factory=lambda: BatchLimits(size=100, wait_ms=250))
+    confirmations: int = 0  # until final; 0: the chain's `finalized` tag
+    poll_ms: int = 250  # between looks at the chain
+    step_gap_ms: int = 40  # between steps at least, however often new work wakes it
+    in_flight_max: int = 16  # transactions that are not mined; nodes queue at least so many per account
+    policy: Policy = field(default_factory=Policy)
+    deadline_s: int = 86_400  # a batch's signature is good for so long
+    fee_wei_cap: int = 500 * 10**9  # per gas; at the cap it keeps rebroadcasting and says so
+    estimate_gas: bool = True  # ask the chain (its prices may differ from Ethereum's), else trust the gas model
+    start_block: int = 0  # of the contract: where logs begin
+    lease_ttl_ms: int = 10_000
+    steal_lease: bool = False  # the database belongs to this process alone: no need to wait for a dead predecessor
+
+
+@dataclass
+class Desk:
+    """The outbox's edges, settings and memory, handed to its parts."""
+
+    chain: OutboxChain
+    store: OutboxStore
+    gas_signer: GasSigner
+    attester: Attester
+    domain: Domain
+    listener: Listener
+    clock: Callable[[], float]  # seconds that only rise
+    settings: OutboxSettings = field(default_factory=OutboxSettings)
+    hook: Hook = no_hook
+    batches: dict[int, Batch] = field(default_factory=dict)
+    stored: dict[int, StoredBatch] = field(default_factory=dict)  # sealed here and not signed yet
+    sent_at: dict[bytes, Sent] = field(default_factory=dict)
+    trouble: dict[str, str] = field(default_factory=dict)
+    careful: bool = False  # a transaction failed: ask the chain before sealing, until nothing waits
+
+    async def batch(self, batch_id: int) -> Batch:
+        """A sealed batch, from memory or the database."""
+        found = self.batches.get(batch_id)
+        if found is None:
+            found = self.batches[batch_id] = from_calldata(await self.store.batch(batch_id))
+        return found
+
+    def close(self, batch_id: int, hashes: Iterable[bytes]) -> None:
+        """Forget a batch that is over."""
+        self.batches.pop(batch_id, None)
+        for tx_hash in hashes:
+            self.sent_at.pop(tx_hash, None)
+
+    def forget(self) -> None:
+        """Drop what another sender may have changed."""
+        self.batches.clear()
+        self.stored.clear()
+        self.sent_at.clear()
+
+
+def from_calldata(stored: StoredBatch) -> Batch:
+    """Read a stored batch's records back from its calldata."""
+    call = decode_submit_scores(stored.calldata)
+    return Batch(
+        stored.batch_id,
+        game_key(stored.game_id),
+        stored.rules_hash,
+        stored.submission_ids,
+        tuple(unpack_records(call.records)),
+    )

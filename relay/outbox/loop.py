@@ -1,0 +1,147 @@
+"""The outbox of one gas key: a loop that observes, settles, sends and fills, and can be killed at any point.
+
+Touches the chain and the store through its desk, and the event loop. It decides nothing itself: `batches`, `slots`,
+`fees` and `send_errors` do.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+
+from relay.chain_types import Block, ChainError
+from relay.outbox.desk import Desk, Readiness
+from relay.outbox.send import carry_out, fill
+from relay.outbox.settle import settle
+from relay.outbox.slots import Slot, SlotState
+from relay.store.engine import StoreUnavailableError
+from relay.store.outbox import LeaseLostError
+
+log = logging.getLogger(__name__)
+
+BACKOFF_S_MAX = 5.0
+
+
+class Outbox:
+    """Carries accepted scores to the contract, exactly once. `start` it once; `wake` it after each commit of work."""
+
+    def __init__(self, desk: Desk) -> None:
+        """The desk's store is bound to its gas signer's address and the chain's id; its domain names the contract."""
+        self.desk = desk
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._leads = False
+        self._renew_at = 0.0
+        self._waits_ms: int | None = None
+        self._settled_at: bytes | None = None  # hash of the head for which everything was settled
+
+    async def start(self) -> None:
+        """Check that the chain is the one this database belongs to, then run until `stop`.
+
+        Raises ChainMismatchError when it is not, ChainError when the endpoint does not answer.
+        """
+        genesis = await self.desk.chain.block(0)
+        if genesis is not None:
+            await self.desk.store.bind(genesis.hash, self.desk.domain.contract)
+        self._task = asyncio.create_task(self._run(), name="outbox")
+
+    async def stop(self) -> None:
+        """Stop after the step under way at most; whatever was committed is resumed by the next start."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+        with contextlib.suppress(StoreUnavailableError):
+            await self.desk.store.release()
+
+    def wake(self) -> None:
+        """Something was accepted (call on the event loop, after the commit)."""
+        self._wake.set()
+
+    def ready(self) -> dict[str, Readiness]:
+        """What works and what does not, by name, for GET /health/ready."""
+        trouble = self.desk.trouble
+        running = self._task is not None and not self._task.done()
+        checks = {
+            "chain": Readiness("chain" not in trouble, trouble.get("chain", "the endpoint answers")),
+            "outbox": Readiness(running, "leads" if self._leads else "stands by: another process sends"),
+        }
+        checks |= {name: Readiness(False, detail) for name, detail in trouble.items() if name != "chain"}
+        return checks
+
+    async def _run(self) -> None:
+        failures = 0
+        while True:
+            try:
+                await self.step()
+                failures = 0
+                self.desk.trouble.pop("chain", None)
+                self.desk.trouble.pop("store", None)
+                self.desk.trouble.pop("outbox", None)
+            except LeaseLostError:
+                self._leads = False
+                self.desk.forget()
+                failures += 1
+            except ChainError as error:
+                failures += 1
+                self.desk.trouble["chain"] = f"{type(error).__name__}: {error}"
+            except StoreUnavailableError as error:
+                failures += 1
+                self.desk.trouble["store"] = f"the database does not answer: {error}"
+            except Exception:  # the loop must outlive its own mistakes: what it had committed stays right
+                failures += 1
+                log.exception("a step of the outbox failed")
+                self.desk.trouble["outbox"] = "a step failed; see the log"
+            await self._rest(failures)
+
+    async def _rest(self, failures: int) -> None:
+        """Sleep until there is work, the chain may have news, or a failing edge may have recovered."""
+        settings = self.desk.settings
+        if failures:
+            await asyncio.sleep(min(BACKOFF_S_MAX, settings.poll_ms / 1000 * 2 ** min(failures, 8)))
+            return
+        await asyncio.sleep(settings.step_gap_ms / 1000)
+        wait_ms = settings.poll_ms if self._waits_ms is None else min(settings.poll_ms, self._waits_ms)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), wait_ms / 1000)
+
+    async def step(self) -> None:
+        """Do one round of the loop: (1, 2) observe and settle, (3, 4) sign, send again, raise, (5) fill."""
+        if not await self._lead():
+            return
+        self._wake.clear()
+        head = await self.desk.chain.head()
+        slots = await self.desk.store.unfinished()
+        if slots and (head.hash != self._settled_at or self._unsent(slots, head)):
+            todo = await settle(self.desk, slots, head)
+            await carry_out(self.desk, todo)
+            slots = await self.desk.store.unfinished()
+        self._settled_at = head.hash
+        open_slots = [slot for slot in slots if slot.state is not SlotState.MINED]
+        self._waits_ms = await fill(self.desk, open_slots, head)
+
+    def _unsent(self, slots: Sequence[Slot], head: Block) -> bool:
+        """Whether anything must be signed or sent although the chain has no news."""
+        policy, sent_at, now = self.desk.settings.policy, self.desk.sent_at, self.desk.clock()
+        return any(
+            slot.state is SlotState.RESERVED
+            or (
+                slot.state is SlotState.LIVE
+                and policy.resend_due(sent_at.get(slot.attempts[-1].tx_hash), head.number, now)
+            )
+            for slot in slots
+        )
+
+    async def _lead(self) -> bool:
+        """Hold the key's lease: renewed at a third of its life, taken over only when it has run out."""
+        now = self.desk.clock()
+        if self._leads and now < self._renew_at:
+            return True
+        settings = self.desk.settings
+        held = self._leads
+        self._leads = await self.desk.store.acquire(settings.lease_ttl_ms, steal=settings.steal_lease and not held)
+        self._renew_at = now + settings.lease_ttl_ms / 3000
+        if not self._leads:
+            self.desk.forget()
+        return self._leads
