@@ -136,10 +136,10 @@ function ranked(rows) {
  * @returns {Standings}
  */
 function placed(state, row) {
-  const { type, seq, gameId, board, previousRank, ...entry } = row;
+  const { type, seq, gameId, board, previousRank, total: given, ...entry } = row;
   const wasThere = state.rows.some((other) => other.player === entry.player);
   const rows = state.rows.filter((other) => other.player !== entry.player);
-  const total = state.total + (entry.rank === null ? -1 : previousRank === null ? 1 : 0);
+  const total = given ?? state.total + (entry.rank === null ? -1 : previousRank === null ? 1 : 0);
   // Is every player of the board among our rows? If not, what follows our last row is unknown to us.
   const isWhole = state.total <= state.rows.length;
   const last = state.rows[state.rows.length - 1];

@@ -139,6 +139,12 @@ def test_a_new_best_moves_a_player_and_shifts_the_others(blank: Page) -> None:
     assert (state["total"], state["seq"], state["blockNumber"]) == (4, 3, 10)
 
 
+def test_the_total_is_the_servers_where_it_says_one(blank: Page) -> None:
+    state = blank.evaluate(FOLD, [snapshot(1, [row("a", 30, 1)]), {**standing(2, row("b", 20, 2), None), "total": 7}])
+    assert state["total"] == 7
+    assert "total" not in state["rows"][1]
+
+
 def test_a_removed_player_leaves(blank: Page) -> None:
     first = snapshot(1, [row("a", 30, 1), row("b", 20, 2)])
     state = blank.evaluate(FOLD, [first, standing(2, row("a", 30, 1), 1, rank=None)])

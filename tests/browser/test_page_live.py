@@ -187,7 +187,7 @@ def test_a_lost_answer_is_retried_and_counts_once(context: BrowserContext, fairs
     assert len(seen) == 2
     assert all(200 <= status < 300 for status in seen)
     page.unroute("**/api/submit-score")
-    assert len(fetch(f"{fairscore}/api/players/{player}/scores")["rows"]) == 1
+    assert len(fetch(f"{fairscore}/api/players/{player}/scores")["scores"]) == 1
 
 
 def test_the_client_says_when_an_answer_was_replayed(context: BrowserContext, fairscore: str) -> None:
