@@ -30,6 +30,7 @@ class Settings(BaseSettings):
     )
     rpc_url: str = Field("", repr=False, description="JSON-RPC of the chain; empty: the embedded chain (`run` only)")
     contract: str = Field("", description="address of Leaderboard; empty: deployed once, remembered in home")
+    start_block: int = Field(0, ge=0, description="block of the deployment, when FAIRSCORE_CONTRACT is set")
     admin_key_file: Path | None = Field(None, description="key that deploys and publishes rules")
     attestation_key_file: Path | None = Field(None, description="key that signs what was computed")
     gas_key_file: Path | None = Field(None, description="key that sends transactions and pays for them")

@@ -143,13 +143,18 @@ async def has_role(chain: DeployChain, contract: bytes, role: bytes, address: by
     return bool(decode_result("hasRole", await chain.call(contract, encode_call("hasRole", role, address))))
 
 
+async def rules_active(chain: DeployChain, contract: bytes, game_id: str, rules_hash: bytes) -> bool:
+    """Whether the contract records scores of this game under these rules."""
+    call = encode_call("isActive", game_key(game_id), rules_hash)
+    return bool(decode_result("isActive", await chain.call(contract, call)))
+
+
 async def publish_rules(
     chain: DeployChain, admin: TransactionSigner, contract: bytes, game_id: str, document: bytes
 ) -> bytes:
     """Make the canonical rules document active for the game unless it is already; returns its hash."""
     rules_hash = keccak(document)
-    active = encode_call("isActive", game_key(game_id), rules_hash)
-    if not decode_result("isActive", await chain.call(contract, active)):
+    if not await rules_active(chain, contract, game_id, rules_hash):
         await transact(chain, admin, contract, encode_call("publishRules", game_key(game_id), document))
     return rules_hash
 

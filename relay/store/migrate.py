@@ -59,6 +59,18 @@ def upgrade(database: Database, package: str) -> str | None:
         return current(connection, package)
 
 
+def create(database: Database, package: str, why: str) -> str:
+    """Write the migration from the database's schema to the declared one; returns its path. For developers."""
+    config = configuration(package)
+    with database.write() as connection:
+        config.attributes["connection"] = connection
+        count = len(list(ScriptDirectory.from_config(config).walk_revisions()))
+        script = command.revision(config, why, autogenerate=True, rev_id=f"{count + 1:04d}")
+    if script is None or isinstance(script, list):
+        raise SchemaVersionError("expected one migration")
+    return str(script.path)
+
+
 def configuration(package: str) -> Config:
     """Return Alembic's configuration for `package` (`relay` or `indexer`), without any file of its own."""
     folder = import_module(f"{package}.store.migrations").__path__[0]

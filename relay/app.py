@@ -1,0 +1,129 @@
+"""The relay as one service: intake, outbox and jobs over one database and one chain.
+
+Touches nothing itself; wires the parts together and starts and stops them in order.
+"""
+
+import os
+import socket
+
+from relay.chain_types import ChainError
+from relay.config import Settings
+from relay.games import Games
+from relay.group import Attestor
+from relay.health import Check
+from relay.intake import Intake
+from relay.outbox.batches import BatchLimits
+from relay.outbox.desk import OutboxSettings
+from relay.outbox.loop import Outbox
+from relay.progress import Progress
+from relay.schedule import Jobs
+from relay.startup import Footing
+from relay.store import intake as submissions
+from relay.store.engine import Database, StoreUnavailableError
+from relay.store.outbox import OutboxStore
+from relay.store.writer import Writer
+
+DAY_S = 86_400
+
+
+class RelayService:
+    """Everything of the relay that runs. `start` and `stop` belong to one event loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        writer: Writer,
+        footing: Footing,
+        games: Games,
+        inactive_rules: list[str],
+    ) -> None:
+        """`inactive_rules` are the games whose rules the contract does not accept (yet)."""
+        self.games = games
+        self._database, self._footing, self._inactive = database, footing, inactive_rules
+        self.progress = Progress(lambda submission_id: submissions.standing(database, submission_id))
+        self.outbox = _outbox(settings, database, writer, footing, self.progress)
+        attestation = footing.keys.attestation
+        attestor = Attestor(attestation, footing.domain, settings.receipt_days * DAY_S) if attestation else None
+        wake = self.outbox.wake if self.outbox else _nobody_to_wake
+        self.intake = Intake(writer, database, attestor, games, self.progress, wake)
+        self._jobs = Jobs(self.intake)
+
+    async def start(self) -> None:
+        """Store the rules, resume what was on its way, start the clock.
+
+        Raises:
+            ChainMismatchError: the database belongs to another chain or contract; nothing was touched.
+        """
+        await self.intake.start()
+        if self.outbox is not None:
+            await self.outbox.start()
+        self._jobs.start()
+
+    async def stop(self) -> None:
+        """Answer what was taken, stop sending after the step under way, let go of the chain."""
+        self._jobs.stop()
+        await self.intake.stop()
+        if self.outbox is not None:
+            await self.outbox.stop()
+        await self._footing.chain.close()
+
+    async def ready(self) -> dict[str, Check]:
+        """Return every check that is really made, by name."""
+        found = {"database": await self._database_check(), "chain": await self._chain_check()}
+        if self.outbox is not None:
+            found |= {name: Check(*line) for name, line in self.outbox.ready().items() if name != "chain"}
+        else:
+            found["outbox"] = Check(True, "this process sends nothing: it has no gas key")
+        signing = self.intake.attestor is not None
+        found["attestation"] = Check(signing, "signs" if signing else "no key: FAIRSCORE_ATTESTATION_KEY_FILE")
+        inactive = ", ".join(self._inactive)
+        detail = f"not active for {inactive}: let the admin publish them" if inactive else "active on the contract"
+        found["rules"] = Check(not inactive, detail)
+        return found
+
+    async def _database_check(self) -> Check:
+        try:
+            await self._database.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
+        except StoreUnavailableError as error:
+            return Check(False, f"does not answer ({error})")
+        return Check(True, self._database.dialect)
+
+    async def _chain_check(self) -> Check:
+        expected = self._footing.chain_id
+        try:
+            found = await self._footing.chain.chain_id()
+            code = await self._footing.chain.code(self._footing.contract)
+        except ChainError as error:
+            return Check(False, f"the endpoint does not answer ({error})")
+        if found != expected:
+            return Check(False, f"the endpoint is on chain {found}, not {expected}")
+        return Check(bool(code), f"chain {found}" if code else "there is no code at the contract's address")
+
+
+def _outbox(
+    settings: Settings, database: Database, writer: Writer, footing: Footing, progress: Progress
+) -> Outbox | None:
+    """Return the outbox of this process's gas key; a process without one accepts, and others send."""
+    gas, attestation = footing.keys.gas, footing.keys.attestation
+    if gas is None or attestation is None:
+        return None
+    holder = f"{socket.gethostname()}:{os.getpid()}"
+    return Outbox(
+        footing.chain,
+        OutboxStore(writer, database, footing.chain_id, gas.address, holder),
+        gas_signer=gas,
+        attester=attestation,
+        domain=footing.domain,
+        listener=progress,
+        settings=OutboxSettings(
+            limits=BatchLimits(settings.batch_size, settings.batch_wait_ms),
+            confirmations=settings.finality,
+            poll_ms=settings.poll_ms,
+            start_block=footing.start_block,
+        ),
+    )
+
+
+def _nobody_to_wake() -> None:
+    """Another process sends; it looks for work by itself."""

@@ -1,0 +1,48 @@
+"""What happens by the clock: forgetting what need not be remembered any longer.
+
+Touches APScheduler and the intake it is handed. A job that fails is logged and comes again.
+"""
+
+import asyncio
+import logging
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from relay.errors import FairscoreError
+from relay.intake import Intake
+from relay.store.engine import StoreUnavailableError
+
+SWEEP_EVERY_S = 600
+
+log = logging.getLogger(__name__)
+
+
+class Jobs:
+    """The relay's periodic work."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self._scheduler: AsyncIOScheduler | None = None
+
+    def start(self) -> None:
+        """Start the clock; must be called inside the running loop (APScheduler 3 binds to it)."""
+        defaults = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+        loop = asyncio.get_running_loop()
+        self._scheduler = AsyncIOScheduler(event_loop=loop, job_defaults=defaults, timezone="UTC")
+        self._scheduler.add_job(self.sweep, "interval", seconds=SWEEP_EVERY_S)
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """Stop the clock."""
+        if self._scheduler is not None:
+            self._scheduler.shutdown(wait=False)
+            self._scheduler = None
+
+    async def sweep(self) -> None:
+        """Forget idempotency keys after 24 h and windows nobody needs."""
+        try:
+            gone = await self._intake.sweep()
+        except (FairscoreError, StoreUnavailableError):
+            log.warning("the sweep did not reach the database; it comes again")
+        else:
+            log.debug("forgot %d idempotency keys", gone)

@@ -1,0 +1,182 @@
+"""From settings to a proved footing: which chain, which keys, which contract, which rules are published there.
+
+Touches the chain, the home folder and key files. Every refusal is a sentence that says what to do.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from relay import keyring
+from relay.attestation import Domain
+from relay.chain import Chain
+from relay.chain_types import ChainError, ChainUnavailableError
+from relay.config import Settings
+from relay.deployment import NOBODY, Deployment, Roles, deploy, publish_rules, rules_active, verify
+from relay.devnet import Devnet
+from relay.games import GameConfig, Games, game_from_mapping
+from relay.home import Remembered, remember_contract, remembered_contract
+from relay.keccak import checksum_address
+from relay.keyring import DEV_CHAIN_ID, Keyring
+
+DEFAULT_GAME = "streambeat"
+RPC_WAIT_S = 30.0
+
+log = logging.getLogger(__name__)
+Say = Callable[[str], None]
+
+
+class StartupError(Exception):
+    """The system cannot start as it is set up; the message says what to change."""
+
+
+@dataclass(frozen=True)
+class Footing:
+    """What everything else stands on. `start_block` is where the contract's history begins."""
+
+    chain: Chain
+    rpc_url: str
+    chain_id: int
+    genesis: bytes
+    contract: bytes
+    start_block: int
+    keys: Keyring
+
+    @property
+    def domain(self) -> Domain:
+        """What signatures are bound to (EIP-712)."""
+        return Domain(self.chain_id, self.contract)
+
+
+def games_of(settings: Settings, chain_id: int) -> Games:
+    """Return the configured games; without any, one `streambeat`, open to anonymous callers on test chains only."""
+    if settings.games:
+        return Games([game_from_mapping(game_id, table) for game_id, table in settings.games.items()])
+    test_chain = chain_id == DEV_CHAIN_ID
+    origins = ("*",) if test_chain else ()
+    return Games([GameConfig(DEFAULT_GAME, anonymous_submit=test_chain, allowed_origins=origins)])
+
+
+async def reach(chain: Chain, say: Say) -> tuple[int, bytes]:
+    """Return (chain id, hash of block 0), waiting a while for an endpoint that is still starting.
+
+    Raises:
+        StartupError: it does not answer.
+    """
+    until = time.monotonic() + RPC_WAIT_S
+    told = False
+    while True:
+        try:
+            chain_id = await chain.chain_id()
+            genesis = await chain.block(0)
+        except ChainUnavailableError as error:
+            if time.monotonic() > until:
+                raise StartupError(f"the chain's endpoint does not answer ({error}): check FAIRSCORE_RPC_URL") from None
+            if not told:
+                say(f"waiting for the chain's endpoint ({error}) …")
+                told = True
+            await asyncio.sleep(0.5)
+            continue
+        if genesis is None:
+            raise StartupError("the chain's endpoint does not know block 0: use one with full history")
+        return chain_id, genesis.hash
+
+
+def keys_of(settings: Settings, chain_id: int, devnet: Devnet | None, *, dev_keys: bool) -> Keyring:
+    """Return the keys: the home's own on the embedded chain, the well-known ones if asked for, else the files'."""
+    if devnet is not None:
+        return keyring.of_devnet(devnet.keys)
+    return keyring.for_development(chain_id) if dev_keys else keyring.from_files(settings)
+
+
+async def contract_of(
+    settings: Settings, chain: Chain, chain_id: int, genesis: bytes, keys: Keyring, say: Say
+) -> Remembered:
+    """Return where the contract is: named, remembered, or deployed now if this process holds the admin's key.
+
+    Raises:
+        StartupError: there is none and it cannot be deployed.
+        DeploymentError: what stands at the address is not this program's contract.
+    """
+    roles = Roles(NOBODY, keys.attestation.address if keys.attestation else NOBODY, NOBODY, NOBODY)
+    if settings.contract:
+        found = Remembered(address(settings.contract, "FAIRSCORE_CONTRACT"), settings.start_block)
+    else:
+        remembered = remembered_contract(settings.home, chain_id, genesis)
+        if remembered is None:
+            return await _deploy(settings.home, chain, chain_id, genesis, keys, say)
+        found = remembered
+    await verify(chain, found.contract, roles)
+    return found
+
+
+async def _deploy(home: Path, chain: Chain, chain_id: int, genesis: bytes, keys: Keyring, say: Say) -> Remembered:
+    if keys.admin is None or keys.attestation is None:
+        raise StartupError(
+            f"no contract is known on chain {chain_id}: set FAIRSCORE_CONTRACT, run `fairscore deploy`, or name "
+            "FAIRSCORE_ADMIN_KEY_FILE and FAIRSCORE_ATTESTATION_KEY_FILE and it is deployed now"
+        )
+    say(f"deploying the contract on chain {chain_id} …")
+    deployment = await deploy_with(chain, keys)
+    remembered = Remembered(deployment.address, deployment.block_number)
+    remember_contract(home, chain_id, genesis, remembered)
+    return remembered
+
+
+async def deploy_with(chain: Chain, keys: Keyring) -> Deployment:
+    """Deploy with the keyring's roles: guardian and auditor are the admin unless named."""
+    if keys.admin is None or keys.attestation is None:
+        raise StartupError("a deployment needs the admin's key and the attestation key's address")
+    admin = keys.admin.address
+    roles = Roles(admin, keys.attestation.address, keys.guardian or admin, keys.auditor or admin)
+    return await deploy(chain, keys.admin, roles)
+
+
+async def publish(footing: Footing, games: Games, say: Say) -> list[str]:
+    """Make each game's ruleset active on the contract; returns the games whose rules are not (no admin's key here)."""
+    inactive: list[str] = []
+    for game in games.by_id.values():
+        if await rules_active(footing.chain, footing.contract, game.id, game.rules.hash):
+            continue
+        if footing.keys.admin is None:
+            inactive.append(game.id)
+            continue
+        say(f"publishing the rules of {game.id} ({game.config.ruleset}) …")
+        await publish_rules(footing.chain, footing.keys.admin, footing.contract, game.id, game.rules.body)
+    return inactive
+
+
+async def stand(settings: Settings, devnet: Devnet | None, say: Say, *, dev_keys: bool) -> Footing:
+    """Reach the chain, gather the keys, find or deploy the contract.
+
+    Raises:
+        StartupError, DeploymentError, DevKeysError, KeyFileError: with what to do.
+    """
+    rpc_url = devnet.rpc_url if devnet else settings.rpc_url
+    chain = Chain(rpc_url)
+    try:
+        chain_id, genesis = await reach(chain, say)
+        keys = keys_of(settings, chain_id, devnet, dev_keys=dev_keys)
+        found = await contract_of(settings, chain, chain_id, genesis, keys, say)
+    except ChainError as error:
+        await chain.close()
+        raise StartupError(f"the chain's endpoint refused: {error}") from None
+    except BaseException:
+        await chain.close()
+        raise
+    log.info("contract %s on chain %d", checksum_address(found.contract), chain_id)
+    return Footing(chain, rpc_url, chain_id, genesis, found.contract, found.block_number, keys)
+
+
+def address(text: str, name: str) -> bytes:
+    """Return the 20 bytes of an address; StartupError names the setting it came from."""
+    try:
+        found = bytes.fromhex(text.removeprefix("0x"))
+    except ValueError:
+        found = b""
+    if len(found) != 20:
+        raise StartupError(f"{name} is not an address: expected 0x and 40 hex digits")
+    return found
