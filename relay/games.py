@@ -16,7 +16,7 @@ ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+")
 ANY_ORIGIN = "*"
 SUBMIT_ACTION = "submit-score"
 LIMITS_PER_MINUTE = {SUBMIT_ACTION: 60}
-LIMIT_MAX = 100_000  # a window is a ring of that many timestamps in one row
+LIMIT_MAX = 10_000  # a window is a ring of that many timestamps in one row
 DEFAULT_RULESET = "streambeat-counts@1"
 
 

@@ -15,15 +15,16 @@ from relay.contract import Record, game_key, pack_record
 from relay.games import SUBMIT_ACTION, Game
 from relay.guard import limits
 from relay.guard.flags import Flag, of_limit, of_verdict
+from relay.guard.recent import find, remember
 from relay.ids import new_ids
 from relay.keccak import keccak
 from relay.rules.ruleset import Context
-from relay.rules.verdict import Verdict
+from relay.rules.verdict import Check, Verdict
 from relay.store.flags import raise_flags
 from relay.store.intake_rows import Connection, FirstAnswer, IntakeStore, KeyRow, SubmissionRow, WindowRow
 from relay.submission import Submission, evidence
 
-DUPLICATE_MS = 60_000
+ID_PREFIX = "sub_"
 HISTORY_LENGTH = 50
 
 
@@ -72,10 +73,32 @@ class Attestor:
     domain: Domain
     receipt_s: int  # how long a receipt can be carried to the chain
 
-    def sign(self, game: Game, record: Record, deadline: int) -> bytes:
-        """Return the signature over `record` (EIP-712 ScoreBatch)."""
-        digest = score_batch_digest(self.domain, game_key(game.id), game.rules.hash, deadline, pack_record(record))
-        return self.signer.sign(digest)
+    def sign(self, game: bytes, rules_hash: bytes, record: Record, deadline: int) -> bytes:
+        """Return the signature over `record` (EIP-712 ScoreBatch) for the contract's key of a game."""
+        return self.signer.sign(score_batch_digest(self.domain, game, rules_hash, deadline, pack_record(record)))
+
+
+class _Receipt(NamedTuple):
+    round_id: int
+    deadline: int
+    signer: bytes
+    signature: bytes
+
+
+class _Player:
+    """A player's row, unpacked."""
+
+    __slots__ = ("changed", "claims", "scores", "window")
+
+    def __init__(self, row: WindowRow) -> None:
+        self.window = limits.unpack(row.admitted, row.refused)
+        self.scores = array("q", row.scores)
+        self.claims = row.claims
+        self.changed = False
+
+    def row(self, subject: bytes) -> WindowRow:
+        admitted, refused = self.window
+        return WindowRow(subject, admitted.tobytes(), refused.tobytes(), self.scores.tobytes(), self.claims)
 
 
 @dataclass(slots=True)
@@ -89,6 +112,8 @@ class _Entry:
     sibling: "_Entry | None" = None  # the same request, earlier in this group
     decision: limits.Decision | None = None
     verdict: Verdict | None = None
+    refusal: Check | None = None
+    accepted: bool = False
     body: bytes = b""
     evidence_hash: bytes = b""
     row: SubmissionRow | None = None
@@ -112,7 +137,7 @@ def process(
 ) -> list[Outcome]:
     """Take `pendings` through all steps; returns their outcomes in order, true once the transaction is committed."""
     now_ms = store.now_ms(connection)
-    ids = new_ids("sub_", now_ms, len(pendings))
+    ids = new_ids(ID_PREFIX, now_ms, len(pendings))
     group = _Group(connection, store, now_ms, [_Entry(p, i) for p, i in zip(pendings, ids, strict=True)])
     if any(pending.scope is not None for pending in pendings):
         _claim_keys(group)  # 1. idempotency, before limits: a retry never costs quota
@@ -122,10 +147,9 @@ def process(
     judged: list[tuple[Game, list[_Entry]]] = []
     for game_id in sorted(by_game):
         game = by_game[game_id][0].pending.submission.game
-        admitted = _admit(group, game, by_game[game_id])  # 2. lock, 3. duplicates, 4. limits
-        if admitted:
-            _judge(group, game, admitted)  # 5. player history, rules, evidence
-            judged.append((game, admitted))
+        players, admitted = _admit(group, game, by_game[game_id])  # 2. lock, 3. duplicates, 4. limits
+        _judge(group, game, players, admitted)  # 5. player history, rules, evidence
+        judged.append((game, admitted))
     for game, entries in judged:
         _attest(group, game, entries, attestor)  # 6. serials, late because they are locked until the commit; signatures
     _write(group, [entry for _, entries in judged for entry in entries])  # 7. everything, in bulk
@@ -157,131 +181,94 @@ def _claim_keys(group: _Group) -> None:
             entry.outcome = Outcome(Kind.KEY_REUSED)
 
 
-def _admit(group: _Group, game: Game, entries: list[_Entry]) -> list[_Entry]:
-    """Settle duplicates and what is above the limit; returns the rest. The windows' locks cover all of it."""
-    store, connection, now_ms = group.store, group.connection, group.now_ms
-    players = sorted({entry.pending.submission.player for entry in entries})
-    rows = store.lock_windows(connection, game.id, SUBMIT_ACTION, players)
-    _find_duplicates(group, entries)
-    windows: dict[bytes, limits.Window] = {}
+def _admit(group: _Group, game: Game, entries: list[_Entry]) -> tuple[dict[bytes, _Player], list[_Entry]]:
+    """Settle duplicates and what is above the limit; returns the rest, and what is known of their players."""
+    subjects = sorted({entry.pending.submission.player for entry in entries})
+    rows = group.store.lock_windows(group.connection, game.id, SUBMIT_ACTION, subjects)
+    players = {subject: _Player(rows[subject]) for subject in subjects}
+    by_tail = {entry.id[len(ID_PREFIX) :]: entry for entry in entries}
     admitted: list[_Entry] = []
+    freed: list[bytes] = []
     for entry in entries:
-        if entry.replays is not None or entry.sibling is not None:
+        submission, scope = entry.pending.submission, entry.pending.scope
+        player = players[submission.player]
+        if scope is None and (tail := find(player.claims, submission.claim_hash, group.now_ms)) is not None:
+            entry.sibling = by_tail.get(tail)
+            entry.replays = None if entry.sibling else ID_PREFIX + tail
             continue
-        player = entry.pending.submission.player
-        window = windows.get(player)
-        if window is None:
-            window = windows[player] = limits.unpack(rows[player].admitted, rows[player].refused)
-        decision = entry.decision = limits.attempt(window, now_ms, game.submit_limit)
+        decision = entry.decision = limits.attempt(player.window, group.now_ms, game.submit_limit)
+        player.changed = True
         if decision.admit:
             admitted.append(entry)
-        else:
-            entry.outcome = Outcome(Kind.LIMITED, None, decision)
-            text = entry.pending.submission.player_text
-            group.flags.append(of_limit(game.id, text, SUBMIT_ACTION, decision.attempts, game.submit_limit))
-    if windows:
-        packed = [WindowRow(p, w.admitted.tobytes(), w.refused.tobytes()) for p, w in windows.items()]
-        store.save_windows(connection, game.id, SUBMIT_ACTION, packed, now_ms)
-    refused = [e.pending.scope for e in entries if e.pending.scope and e.outcome and e.outcome.kind is Kind.LIMITED]
-    if refused:
-        store.release_keys(connection, refused)
-    return admitted
+            if scope is None:
+                tail = entry.id[len(ID_PREFIX) :]
+                player.claims = remember(player.claims, submission.claim_hash, tail, group.now_ms)
+            continue
+        entry.outcome = Outcome(Kind.LIMITED, None, decision)
+        group.flags.append(
+            of_limit(game.id, submission.player_text, SUBMIT_ACTION, decision.attempts, game.submit_limit)
+        )
+        if scope is not None:
+            freed.append(scope)
+    if freed:
+        group.store.release_keys(group.connection, freed)
+    return players, admitted
 
 
-def _find_duplicates(group: _Group, entries: list[_Entry]) -> None:
-    """Without an idempotency key, the same player's identical evidence within 60 s is a retry."""
-    keyless = [entry for entry in entries if entry.pending.scope is None]
-    if not keyless:
-        return
-    hashes = [entry.pending.submission.claim_hash for entry in keyless]
-    recent = group.store.recent_claims(group.connection, hashes, group.now_ms - DUPLICATE_MS)
-    first_by_claim: dict[bytes, _Entry] = {}
-    for entry, claim_hash in zip(keyless, hashes, strict=True):
-        entry.replays = recent.get(claim_hash)
-        if entry.replays is None:
-            first = first_by_claim.setdefault(claim_hash, entry)
-            entry.sibling = first if first is not entry else None
-
-
-def _judge(group: _Group, game: Game, entries: list[_Entry]) -> None:
-    players = {entry.pending.submission.player for entry in entries}
-    stored = group.store.player_scores(group.connection, game.id, sorted(players))
-    scores = {player: array("q", stored.get(player, b"")) for player in players}
-    changed: dict[bytes, bytes] = {}
+def _judge(group: _Group, game: Game, players: dict[bytes, _Player], entries: list[_Entry]) -> None:
     for entry in entries:
         submission = entry.pending.submission
-        player = submission.player
-        past = scores[player]
-        verdict = entry.verdict = game.rules.judge(submission.claim, Context(player, past, submission.signed))
-        accepted = verdict.refusal is None and verdict.score is not None
-        outcome = "accepted" if accepted else "refused"
+        scores = players[submission.player].scores
+        verdict = entry.verdict = game.rules.judge(
+            submission.claim, Context(submission.player, scores, submission.signed)
+        )
+        refusal = entry.refusal = verdict.refusal
+        entry.accepted = refusal is None and verdict.score is not None
+        outcome = "accepted" if entry.accepted else "refused"
         entry.body = evidence(submission, verdict, entry.id, group.now_ms, outcome)
         entry.evidence_hash = keccak(entry.body)
-        if accepted and verdict.score is not None:
-            past.append(verdict.score)
-            del past[:-HISTORY_LENGTH]
-            changed[player] = past.tobytes()
+        if entry.accepted and verdict.score is not None:
+            scores.append(verdict.score)
+            del scores[:-HISTORY_LENGTH]
         group.flags += of_verdict(game.id, submission.player_text, SUBMIT_ACTION, entry.id, verdict)
+    changed = [player.row(subject) for subject, player in players.items() if player.changed]
     if changed:
-        group.store.save_player_scores(group.connection, game.id, dict(sorted(changed.items())))
+        group.store.save_windows(group.connection, game.id, SUBMIT_ACTION, changed, group.now_ms)
 
 
 def _attest(group: _Group, game: Game, entries: list[_Entry], attestor: Attestor) -> None:
-    accepted = [e for e in entries if e.verdict and e.verdict.refusal is None and e.verdict.score is not None]
-    serial = group.store.take_serials(group.connection, game.id, len(accepted)) if accepted else 0
+    accepted = sum(entry.accepted for entry in entries)
+    serial = group.store.take_serials(group.connection, game.id, accepted) if accepted else 0
     deadline = group.now_ms // 1000 + attestor.receipt_s
-    signer = attestor.signer.address
-    taken = iter(range(serial, serial + len(accepted)))
-    signed = {id(entry) for entry in accepted}
+    key = game_key(game.id)
     for entry in entries:
         verdict = entry.verdict
         if verdict is None:
             continue
-        if id(entry) in signed and verdict.score is not None:
-            record = Record(entry.pending.submission.player, verdict.score, next(taken), entry.evidence_hash)
-            signature = attestor.sign(game, record, deadline)
-            receipt = (group.now_ms, deadline, signer, signature)
-            entry.row = _row(group, game, entry, verdict, "accepted", record.round_id, receipt)
-        else:
-            entry.row = _row(group, game, entry, verdict, "rejected", None, (None, None, None, None))
-        entry.outcome = Outcome(
-            Kind.ACCEPTED if entry.row.code is None else Kind.REFUSED,
-            _first_answer(entry.row, entry.body),
-            entry.decision,
-        )
+        receipt = None
+        if entry.accepted and verdict.score is not None:
+            record = Record(entry.pending.submission.player, verdict.score, serial, entry.evidence_hash)
+            signature = attestor.sign(key, game.rules.hash, record, deadline)
+            receipt = _Receipt(serial, deadline, attestor.signer.address, signature)
+            serial += 1
+        row = entry.row = _row(group.now_ms, entry, verdict, receipt)
+        kind = Kind.ACCEPTED if receipt else Kind.REFUSED
+        entry.outcome = Outcome(kind, _first_answer(row, entry.body), entry.decision)
 
 
-def _row(
-    group: _Group,
-    game: Game,
-    entry: _Entry,
-    verdict: Verdict,
-    status: str,
-    round_id: int | None,
-    receipt: tuple[int | None, int | None, bytes | None, bytes | None],
-) -> SubmissionRow:
-    submission = entry.pending.submission
-    refusal = verdict.refusal
-    code = None if status == "accepted" else (refusal.code if refusal else "SCORE_NOT_COMPUTED")
-    waits = status == "accepted" and entry.pending.answering_ms > 0
-    return SubmissionRow(
-        entry.id,
-        game.id,
-        submission.player,
-        status,
-        verdict.score,
-        round_id,
-        submission.external_round,
-        entry.evidence_hash,
-        verdict.level,
-        game.rules.hash,
-        submission.claim_hash,
-        group.now_ms,
-        *receipt,
-        code,
-        entry.pending.request_id,
-        group.now_ms + entry.pending.answering_ms if waits else None,
-    )
+def _row(now_ms: int, entry: _Entry, verdict: Verdict, receipt: _Receipt | None) -> SubmissionRow:
+    submission, request_id, _, answering_ms = entry.pending
+    game, refusal = submission.game, entry.refusal
+    common = (entry.evidence_hash, verdict.level, game.rules.hash, submission.claim_hash, now_ms)
+    external = submission.external_round
+    if receipt is None:
+        code = refusal.code if refusal is not None else "SCORE_NOT_COMPUTED"
+        start = (entry.id, game.id, submission.player, "rejected", verdict.score, None, external)
+        return SubmissionRow(*start, *common, None, None, None, None, code, request_id, None)
+    round_id, deadline, signer, signature = receipt
+    start_accepted = (entry.id, game.id, submission.player, "accepted", verdict.score, round_id, external)
+    until_ms = now_ms + answering_ms if answering_ms else None
+    return SubmissionRow(*start_accepted, *common, now_ms, deadline, signer, signature, None, request_id, until_ms)
 
 
 def _first_answer(row: SubmissionRow, body: bytes) -> FirstAnswer:

@@ -8,6 +8,7 @@ import hashlib
 import re
 
 from relay.api import answers
+from relay.api.accepted import accepted
 from relay.api.asgi import forbidden_role, unauthenticated
 from relay.api.operations import Answer, Call, Credential, Headers
 from relay.api.prefer import Preference, preference
@@ -82,7 +83,7 @@ class SubmitScore:
         attestor = self._intake.attestor
         if attestor is None:
             raise CallerError("SIGNER_UNAVAILABLE", "The relay has no attestation key.")
-        status, body = answers.accepted(first, attestor.domain)
+        status, body = accepted(first, attestor.domain)
         return Answer(status, body, headers=headers)
 
 

@@ -49,5 +49,6 @@ def sweep_keys(connection: Connection, before_ms: int) -> int:
 
 
 def sweep_windows(connection: Connection, before_ms: int) -> int:
-    """Forget windows of players not seen since `before_ms` (all their events have left the window long ago)."""
-    return connection.execute(delete(limit_windows).where(limit_windows.c.updated_at_ms < before_ms)).rowcount
+    """Forget players not seen since `before_ms` of whom no accepted score is remembered; returns how many."""
+    empty = (limit_windows.c.updated_at_ms < before_ms) & (limit_windows.c.scores == b"")
+    return connection.execute(delete(limit_windows).where(empty)).rowcount

@@ -4,7 +4,7 @@ The only SQL of the intake for this database. Groups travel as arrays (unnest) a
 table and group, whatever its size (psycopg 3).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection
@@ -29,7 +29,7 @@ SELECT_FIRST_ANSWERS = (
     "FROM submissions s JOIN evidence e ON e.hash = s.evidence_hash WHERE s.id = ANY(%b)"
 )
 SELECT_WINDOWS = (
-    "SELECT subject, admitted, refused FROM limit_windows "
+    "SELECT subject, admitted, refused, scores, claims FROM limit_windows "
     "WHERE game_id = %b AND action = %b AND subject = ANY(%b) ORDER BY subject FOR UPDATE"
 )
 
@@ -64,16 +64,6 @@ class PostgresIntakeStore:
         """Give back keys whose request was not admitted."""
         _cursor(connection).execute("DELETE FROM idempotency WHERE scope = ANY(%b)", (list(scopes),))
 
-    def recent_claims(self, connection: Connection, hashes: Sequence[bytes], since_ms: int) -> dict[bytes, str]:
-        """Return by claim hash the newest submission received after `since_ms`."""
-        cursor = _cursor(connection)
-        cursor.execute(
-            "SELECT claim_hash, max(id) FROM submissions WHERE claim_hash = ANY(%b) AND received_at_ms > %b "
-            "GROUP BY claim_hash",
-            (list(hashes), since_ms),
-        )
-        return dict(cursor.fetchall())
-
     def lock_windows(
         self, connection: Connection, game_id: str, action: str, subjects: Sequence[bytes]
     ) -> dict[bytes, WindowRow]:
@@ -84,12 +74,12 @@ class PostgresIntakeStore:
         missing = [subject for subject in subjects if subject not in found]
         if missing:
             cursor.execute(
-                "INSERT INTO limit_windows (game_id, action, subject, admitted, refused, updated_at_ms) "
-                "SELECT %b, %b, subject, '', '', 0 FROM unnest(%b::bytea[]) AS given (subject) "
+                "INSERT INTO limit_windows (game_id, action, subject, admitted, refused, scores, claims, updated_at_ms) "
+                "SELECT %b, %b, subject, '', '', '', '', 0 FROM unnest(%b::bytea[]) AS given (subject) "
                 "ON CONFLICT DO NOTHING RETURNING subject",
                 (game_id, action, missing),
             )
-            found.update((row[0], WindowRow(row[0], b"", b"")) for row in cursor.fetchall())
+            found.update((row[0], WindowRow(row[0])) for row in cursor.fetchall())
             raced = [subject for subject in missing if subject not in found]
             if raced:  # created by another process between our two statements
                 cursor.execute(SELECT_WINDOWS, (game_id, action, raced))
@@ -100,29 +90,13 @@ class PostgresIntakeStore:
         self, connection: Connection, game_id: str, action: str, rows: Sequence[WindowRow], now_ms: int
     ) -> None:
         """Write windows that are locked."""
-        subjects, admitted, refused = (list(column) for column in zip(*rows, strict=True))
         _cursor(connection).execute(
-            "UPDATE limit_windows w SET admitted = given.admitted, refused = given.refused, updated_at_ms = %b "
-            "FROM unnest(%b::bytea[], %b::bytea[], %b::bytea[]) AS given (subject, admitted, refused) "
+            "UPDATE limit_windows w SET admitted = given.admitted, refused = given.refused, scores = given.scores, "
+            "claims = given.claims, updated_at_ms = %b "
+            "FROM unnest(%b::bytea[], %b::bytea[], %b::bytea[], %b::bytea[], %b::bytea[]) "
+            "AS given (subject, admitted, refused, scores, claims) "
             "WHERE w.game_id = %b AND w.action = %b AND w.subject = given.subject",
-            (now_ms, subjects, admitted, refused, game_id, action),
-        )
-
-    def player_scores(self, connection: Connection, game_id: str, players: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Return the packed scores of players that have any; the players' windows are locked, so these are too."""
-        cursor = _cursor(connection)
-        cursor.execute(
-            "SELECT player, scores FROM player_scores WHERE game_id = %b AND player = ANY(%b)", (game_id, list(players))
-        )
-        return dict(cursor.fetchall())
-
-    def save_player_scores(self, connection: Connection, game_id: str, rows: Mapping[bytes, bytes]) -> None:
-        """Write the packed scores by player."""
-        _cursor(connection).execute(
-            "INSERT INTO player_scores (game_id, player, scores) "
-            "SELECT %b, player, scores FROM unnest(%b::bytea[], %b::bytea[]) AS given (player, scores) "
-            "ON CONFLICT (game_id, player) DO UPDATE SET scores = excluded.scores",
-            (game_id, list(rows), list(rows.values())),
+            (now_ms, *(list(column) for column in zip(*rows, strict=True)), game_id, action),
         )
 
     def take_serials(self, connection: Connection, game_id: str, count: int) -> int:

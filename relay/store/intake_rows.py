@@ -3,7 +3,7 @@
 Pure: declarations only. `relay.store.intake_sqlite` and `relay.store.intake_postgres` are the two implementations.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from sqlalchemy import Connection as Connection  # noqa: PLC0414 - offered from here: only the store knows its library
@@ -45,11 +45,13 @@ class KeyRow(NamedTuple):
 
 
 class WindowRow(NamedTuple):
-    """One player's packed window for one action."""
+    """What is remembered of one player for one action, packed: see the columns of `limit_windows`."""
 
     subject: bytes
-    admitted: bytes
-    refused: bytes
+    admitted: bytes = b""
+    refused: bytes = b""
+    scores: bytes = b""
+    claims: bytes = b""
 
 
 class FirstAnswer(NamedTuple):
@@ -93,9 +95,6 @@ class IntakeStore(Protocol):
     def release_keys(self, connection: Connection, scopes: Sequence[bytes]) -> None:
         """Give back keys whose request was not admitted."""
 
-    def recent_claims(self, connection: Connection, hashes: Sequence[bytes], since_ms: int) -> dict[bytes, str]:
-        """Return, by claim hash, the newest submission received after `since_ms`."""
-
     def lock_windows(
         self, connection: Connection, game_id: str, action: str, subjects: Sequence[bytes]
     ) -> dict[bytes, WindowRow]:
@@ -105,12 +104,6 @@ class IntakeStore(Protocol):
         self, connection: Connection, game_id: str, action: str, rows: Sequence[WindowRow], now_ms: int
     ) -> None:
         """Write back windows that `lock_windows` returned."""
-
-    def player_scores(self, connection: Connection, game_id: str, players: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Return the packed last accepted scores of players that have any."""
-
-    def save_player_scores(self, connection: Connection, game_id: str, rows: Mapping[bytes, bytes]) -> None:
-        """Write the packed last accepted scores by player."""
 
     def take_serials(self, connection: Connection, game_id: str, count: int) -> int:
         """Take `count` consecutive serial numbers of a game; returns the first. The first of all is 1."""

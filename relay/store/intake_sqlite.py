@@ -5,7 +5,7 @@ would cost several times as much.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection
@@ -57,19 +57,6 @@ class SqliteIntakeStore:
         """Give back keys whose request was not admitted."""
         _cursor(connection).executemany("DELETE FROM idempotency WHERE scope = ?", [(scope,) for scope in scopes])
 
-    def recent_claims(self, connection: Connection, hashes: Sequence[bytes], since_ms: int) -> dict[bytes, str]:
-        """Return by claim hash the newest submission received after `since_ms`."""
-        cursor = _cursor(connection)
-        found: dict[bytes, str] = {}
-        for claim_hash in hashes:
-            cursor.execute(
-                "SELECT id FROM submissions WHERE claim_hash = ? AND received_at_ms > ? ORDER BY received_at_ms DESC LIMIT 1",
-                (claim_hash, since_ms),
-            )
-            if (row := cursor.fetchone()) is not None:
-                found[claim_hash] = row[0]
-        return found
-
     def lock_windows(
         self, connection: Connection, game_id: str, action: str, subjects: Sequence[bytes]
     ) -> dict[bytes, WindowRow]:
@@ -78,11 +65,12 @@ class SqliteIntakeStore:
         windows: dict[bytes, WindowRow] = {}
         for subject in subjects:
             cursor.execute(
-                "SELECT admitted, refused FROM limit_windows WHERE game_id = ? AND action = ? AND subject = ?",
+                "SELECT subject, admitted, refused, scores, claims FROM limit_windows "
+                "WHERE game_id = ? AND action = ? AND subject = ?",
                 (game_id, action, subject),
             )
-            admitted, refused = cursor.fetchone() or (b"", b"")
-            windows[subject] = WindowRow(subject, admitted, refused)
+            row = cursor.fetchone()
+            windows[subject] = WindowRow(subject) if row is None else WindowRow._make(row)
         return windows
 
     def save_windows(
@@ -90,28 +78,10 @@ class SqliteIntakeStore:
     ) -> None:
         """Write windows."""
         _cursor(connection).executemany(
-            "INSERT INTO limit_windows (game_id, action, subject, admitted, refused, updated_at_ms) "
-            "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (game_id, action, subject) DO UPDATE SET "
-            "admitted = excluded.admitted, refused = excluded.refused, updated_at_ms = excluded.updated_at_ms",
+            "INSERT OR REPLACE INTO limit_windows "
+            "(game_id, action, subject, admitted, refused, scores, claims, updated_at_ms) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [(game_id, action, *row, now_ms) for row in rows],
-        )
-
-    def player_scores(self, connection: Connection, game_id: str, players: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Return the packed scores of players that have any."""
-        cursor = _cursor(connection)
-        found: dict[bytes, bytes] = {}
-        for player in players:
-            cursor.execute("SELECT scores FROM player_scores WHERE game_id = ? AND player = ?", (game_id, player))
-            if (row := cursor.fetchone()) is not None:
-                found[player] = row[0]
-        return found
-
-    def save_player_scores(self, connection: Connection, game_id: str, rows: Mapping[bytes, bytes]) -> None:
-        """Write the packed scores by player."""
-        _cursor(connection).executemany(
-            "INSERT INTO player_scores (game_id, player, scores) VALUES (?, ?, ?) "
-            "ON CONFLICT (game_id, player) DO UPDATE SET scores = excluded.scores",
-            [(game_id, player, scores) for player, scores in rows.items()],
         )
 
     def take_serials(self, connection: Connection, game_id: str, count: int) -> int:

@@ -56,7 +56,6 @@ submissions = Table(
     CheckConstraint("(receipt_signature IS NULL) = (round_id IS NULL)", name="signed_iff_accepted"),
 )
 Index("ix_submissions_player_id", submissions.c.player, submissions.c.id)
-Index("ix_submissions_claim_hash", submissions.c.claim_hash)
 # The outbox's work list: small however many submissions there are.
 Index(
     "ix_submissions_ready",
@@ -101,6 +100,8 @@ idempotency = Table(
 )
 Index("ix_idempotency_created_at_ms", idempotency.c.created_at_ms)
 
+# All that a decision about one player needs is one row, so that a decision locks, reads and writes one page: on SQLite
+# every further random page costs more than judging the score.
 limit_windows = Table(
     "limit_windows",
     metadata,
@@ -109,15 +110,10 @@ limit_windows = Table(
     Column("subject", LargeBinary, primary_key=True),  # a player's address, or an external id in UTF-8
     Column("admitted", LargeBinary, nullable=False),  # epoch ms as little-endian int64, oldest first
     Column("refused", LargeBinary, nullable=False),  # the same, bounded; counted in the flag's text only
+    Column("scores", LargeBinary, nullable=False),  # the player's last 50 accepted, little-endian int64, oldest first
+    Column("claims", LargeBinary, nullable=False),  # claims of the last 60 s, see relay.guard.recent
     Column("updated_at_ms", BigInteger, nullable=False),
-)
-
-player_scores = Table(
-    "player_scores",
-    metadata,
-    Column("game_id", Text, primary_key=True),
-    Column("player", LargeBinary(20), primary_key=True),
-    Column("scores", LargeBinary, nullable=False),  # last 50 accepted as little-endian int64, oldest first
+    sqlite_with_rowid=False,
 )
 
 audit_flags = Table(
