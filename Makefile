@@ -26,11 +26,11 @@ contracts: node_modules/.installed ## run the Solidity tests
 test-slow: $(VENV)/.everything node_modules/.installed ## run what takes minutes: the full kill tests
 	$(NODE) $(BIN)/pytest -m slow
 
-gas: node_modules/.installed ## print gas per score beside the goal
-	$(NODE) npx --no-install hardhat run contracts/scripts/gas.js
+gas: $(VENV)/.everything node_modules/.installed ## print gas per score beside the goal, measured on anvil
+	$(BIN)/python tests/benchmarks/gas/measure.py
 
 artifact-check: node_modules/.installed ## recompile the contract and compare with the committed artifact, byte for byte
-	$(NODE) npx --no-install hardhat run contracts/scripts/artifact.js -- --check
+	$(NODE) node contracts/scripts/artifact.js --check
 
 bench: $(VENV)/.everything node_modules/.installed ## measure everything and print the tables
 	$(NODE) $(BIN)/pytest -m benchmark -s

@@ -47,8 +47,13 @@ def test_the_code_fits_and_holds_its_immutables_open() -> None:
     assert artifact().bytecode.endswith(code[-53:]), "both carry the same metadata"
 
 
-def test_the_lock_names_no_host() -> None:
-    lock = json.loads((ROOT / "package-lock.json").read_text())
-    packages = {name: package for name, package in lock["packages"].items() if name}
+def test_the_lock_names_no_host_and_every_platform() -> None:
+    """`npm run lock` makes it so; `npm ci` refuses a lock that leaves out another platform's binary."""
+    packages = json.loads((ROOT / "package-lock.json").read_text())["packages"]
     assert all("resolved" not in package for package in packages.values())
-    assert all(package.get("integrity", "").startswith("sha512-") for package in packages.values())
+    optional = {name for package in packages.values() for name in package.get("optionalDependencies", {})}
+    assert optional
+    assert {name for name in optional if f"node_modules/{name}" not in packages} == set()
+    unhashed = {name for name, package in packages.items() if name and "integrity" not in package}
+    assert all(packages[name]["optional"] and "-linux-x64" not in name for name in unhashed), unhashed
+    assert "integrity" in packages["node_modules/@foundry-rs/anvil-linux-amd64"]

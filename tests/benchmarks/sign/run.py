@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))  # run as a script, only this folder is on the pat
 
 from eth_account import Account  # noqa: E402 - needs the path above
 from eth_account.messages import encode_typed_data  # noqa: E402
-from eth_keys.backends.native import NativeECCBackend  # noqa: E402
+from eth_keys.backends.native.main import NativeECCBackend  # noqa: E402
 from eth_keys.datatypes import PrivateKey  # noqa: E402
 
 from relay.attestation import Domain, recover, score_batch_digest, score_batch_typed_data  # noqa: E402
