@@ -3,7 +3,8 @@
  * Touches its dialog; talks to the relay through the client it is given.
  */
 
-import { LEVELS, checkList, copyable, el, identicon, number, statusChip, tickList } from "./view.js";
+import { compare } from "./fairscore.js";
+import { LEVELS, checkList, copyable, el, identicon, number, rawJson, statusChip, tickList } from "./view.js";
 
 export class Details {
   #opened = new AbortController();
@@ -94,59 +95,20 @@ export class Details {
     try {
       const { ok, computed, bytes, evidence } = await this.client.verifyEvidence(row.evidenceHash, { signal });
       if (bytes === null) {
-        place.replaceChildren(
-          el("p", {
-            class: "warning",
-            text: "No evidence is published under this hash. An auditor would flag this score.",
-          }),
-        );
+        const text = "No evidence is published under this hash. An auditor would flag this score.";
+        place.replaceChildren(el("p", { class: "warning", text }));
         return;
       }
-      const same = (/** @type {unknown} */ a, /** @type {unknown} */ b) =>
-        String(a).toLowerCase() === String(b).toLowerCase();
-      const comparisons = [
-        {
-          name: `keccak-256 of ${number(bytes.length)} bytes is the hash on chain`,
-          ok,
-          expected: row.evidenceHash,
-          actual: computed ?? "",
-        },
-      ];
+      const comparisons = [compare(`keccak-256 of ${number(bytes.length)} bytes`, row.evidenceHash, computed)];
+      /** @type {HTMLElement[]} */
+      const documents = [];
       if (ok) {
-        comparisons.push({
-          name: "The evidence names this player",
-          ok: same(evidence.player, row.player),
-          expected: row.player,
-          actual: evidence.player,
-        });
-        comparisons.push({
-          name: "The evidence gives this score",
-          ok: same(evidence.score, row.score),
-          expected: String(row.score),
-          actual: String(evidence.score),
-        });
+        comparisons.push(compare("Player in the evidence", row.player, evidence.player));
+        comparisons.push(compare("Score in the evidence", row.score, evidence.score));
+        const summary = el("summary", { text: `All ${evidence.checks.length} checks of the verdict` });
+        documents.push(el("details", {}, summary, checkList(evidence.checks)), rawJson("The evidence", evidence));
       }
-      const checks = evidence?.checks?.length
-        ? el(
-            "details",
-            {},
-            el("summary", { text: `All ${evidence.checks.length} checks of the verdict` }),
-            checkList(evidence.checks),
-          )
-        : null;
-      const raw = evidence
-        ? el(
-            "details",
-            { class: "raw" },
-            el("summary", { text: "The evidence" }),
-            el("pre", { tabindex: 0, text: JSON.stringify(evidence, null, 2) }),
-          )
-        : null;
-      place.replaceChildren(
-        el("h3", { text: "Checked in this browser" }),
-        tickList(comparisons),
-        ...[checks, raw].filter((node) => node !== null),
-      );
+      place.replaceChildren(el("h3", { text: "Checked in this browser" }), tickList(comparisons), ...documents);
     } catch (error) {
       if (signal.aborted) return;
       const reason = error instanceof Error ? error.message : String(error);

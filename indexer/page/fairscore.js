@@ -143,12 +143,13 @@ export function unpackRecord(records) {
 }
 
 /**
+ * Whether two spellings of the same value agree; hex in any case, numbers of any type. Pure.
  * @param {string} name
  * @param {unknown} expected
  * @param {unknown} actual
  * @returns {Comparison}
  */
-function compare(name, expected, actual) {
+export function compare(name, expected, actual) {
   const [left, right] = [String(expected), String(actual)];
   return { name, ok: left.toLowerCase() === right.toLowerCase(), expected: left, actual: right };
 }

@@ -4,7 +4,7 @@
  */
 
 import { FairscoreError, isPlayerAddress, toChecksumAddress, toHex } from "./fairscore.js";
-import { checkList, copyable, el, identicon, number, short, tickList } from "./view.js";
+import { checkList, copyable, el, identicon, number, rawJson, short, tickList } from "./view.js";
 
 /** The honest play of the documentation, 2652 points, and the claim that its authors made of it, 5420. */
 const FIELDS = [
@@ -224,20 +224,7 @@ export class PlayPanel {
    * @param {AbortSignal} signal
    */
   async #showAccepted(answer, startedAt, signal) {
-    const took = () => `${((performance.now() - startedAt) / 1000).toFixed(2)} s`;
-    const steps = new Map(
-      STEPS.map((step) => [step, el("li", { "data-step": step }, el("span", { text: step }), el("time"))]),
-    );
-    /** @param {string} status */
-    const reach = (status) => {
-      const last = STEPS.indexOf(status === "queued" ? "accepted" : status);
-      STEPS.slice(0, last + 1).forEach((step) => {
-        const item = /** @type {HTMLElement} */ (steps.get(step));
-        if (item.hasAttribute("data-done")) return;
-        item.toggleAttribute("data-done", true);
-        /** @type {HTMLElement} */ (item.lastChild).textContent = took();
-      });
-    };
+    const { list, reach } = wayToTheChain(startedAt);
     const ticks = el("div", { class: "verification" }, el("p", { text: "Checking the receipt…" }));
     const verdict = el("div");
     const links = el(
@@ -250,16 +237,11 @@ export class PlayPanel {
       "accepted",
       el("h2", {}, "Accepted: ", el("strong", { text: number(answer.score) })),
       el("p", { class: "reason", text: `${answer.message ?? "Recomputed, signed and durable."}` }),
-      el("ol", { class: "steps", "aria-label": "Way to the chain" }, ...steps.values()),
+      list,
       ticks,
       verdict,
       links,
-      el(
-        "details",
-        { class: "raw" },
-        el("summary", { text: "The signed receipt" }),
-        el("pre", { tabindex: 0, text: JSON.stringify(answer.receipt, null, 2) }),
-      ),
+      rawJson("The signed receipt", answer.receipt),
     );
     this.announce(`Accepted: ${number(answer.score)}.`);
     reach(answer.status);
@@ -280,10 +262,10 @@ export class PlayPanel {
       await Promise.all([checking, final]);
     } catch (error) {
       if (signal.aborted) return;
+      const isEnded = error instanceof FairscoreError && error.code === "SUBMISSION_ENDED";
+      const stands = isEnded ? "" : " The acceptance stands: it was durable before it was answered.";
       const reason = error instanceof FairscoreError ? error.reason : String(error);
-      links.before(
-        el("p", { class: "warning", text: `${reason}. The acceptance stands: it was durable before it was answered.` }),
-      );
+      links.before(el("p", { class: "warning", text: `${reason}.${stands}` }));
     }
   }
 
@@ -362,4 +344,23 @@ function passedChecks(checks) {
   const flags = checks.filter(({ result }) => result === "flag").length;
   const text = `${checks.length} checks, ${flags === 0 ? "none failed" : `${flags} flagged for an auditor`}`;
   return el("details", { class: "verified" }, el("summary", { text }), checkList(checks));
+}
+
+/**
+ * The steps that an accepted play passes, each stamped with the time it took.
+ * @param {number} startedAt of `performance.now()`
+ * @returns {{list: HTMLElement, reach: (status: string) => void}}
+ */
+function wayToTheChain(startedAt) {
+  const steps = STEPS.map((step) => el("li", { "data-step": step }, el("span", { text: step }), el("time")));
+  /** @param {string} status */
+  const reach = (status) => {
+    const last = STEPS.indexOf(status === "queued" ? "accepted" : status);
+    for (const item of steps.slice(0, last + 1)) {
+      if (item.hasAttribute("data-done")) continue;
+      item.toggleAttribute("data-done", true);
+      item.lastChild.textContent = `${((performance.now() - startedAt) / 1000).toFixed(2)} s`;
+    }
+  };
+  return { list: el("ol", { class: "steps", "aria-label": "Way to the chain" }, ...steps), reach };
 }

@@ -269,3 +269,14 @@ export function installTooltips(tip) {
   document.addEventListener("scroll", hide, { capture: true, passive: true });
   document.addEventListener("keydown", (event) => event.key === "Escape" && hide());
 }
+
+/**
+ * A JSON document, folded away under a line.
+ * @param {string} summary
+ * @param {unknown} document
+ * @returns {HTMLElement}
+ */
+export function rawJson(summary, document) {
+  const pre = el("pre", { tabindex: 0, text: JSON.stringify(document, null, 2) });
+  return el("details", { class: "raw" }, el("summary", { text: summary }), pre);
+}
