@@ -115,6 +115,8 @@ function showConnection() {
     failed: "Not available",
     closed: "Closed",
   };
+  // Screen readers hear of the change, not of every second of the countdown.
+  if (byId("connection").dataset.state !== shown) announce(`The leaderboard is ${shown}.`);
   byId("connection").dataset.state = shown;
   const text = byId("connection-text");
   if (text.textContent !== texts[shown]) text.textContent = texts[shown];

@@ -302,7 +302,7 @@ export class PlayPanel {
     const { code, reason, checks, errors, status, requestId, retryAfterMs } = failure;
     const isJudged = checks.length > 0;
     const isRefused = status !== null && status < 500 && status !== 429;
-    const title = isRefused ? `Refused: ${number(play.score)}` : status === 429 ? "Too many plays" : "Not submitted";
+    const title = isRefused ? `Refused: ${number(play.score)}` : status === 429 ? "Too many plays" : "No answer";
     const advice = isRefused
       ? null
       : status === 429

@@ -318,3 +318,37 @@ def test_a_phone_shows_everything_without_sideways_scrolling(
     expect(page.get_by_role("dialog").locator(".ticks")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert page.evaluate("document.querySelector('dialog').scrollWidth <= document.querySelector('dialog').clientWidth")
+
+
+def test_a_game_of_another_origin_imports_submits_and_follows(
+    blank: Page, fairscore: str, complaints: list[str]
+) -> None:
+    """What a game's own front end does: the module comes from the relay, and so does the base URL."""
+    player = new_player()
+    told = blank.evaluate(
+        """async ({ url, player, play }) => {
+            const { Fairscore } = await import(url + '/fairscore.js');
+            const client = new Fairscore();
+            const statuses = [];
+            const seen = new Promise((resolve) => {
+                const subscription = client.subscribe({
+                    onStatus: ({ state }) => statuses.push(state),
+                    onStandings: ({ rows }) => {
+                        const row = rows.find((one) => one.player === player);
+                        if (row) { subscription.close(); resolve(row); }
+                    },
+                });
+            });
+            const answer = await client.submit(play, { player, wait: 5 });
+            const { ok, checks } = await client.verifyReceipt(answer.receipt, { answer });
+            return { answer, ok, checks, row: await seen, statuses };
+        }""",
+        {"url": fairscore, "player": player, "play": play(9000)},
+    )
+    assert told["ok"] is True, told["checks"]
+    assert told["answer"]["status"] in {"included", "final"}
+    assert told["row"]["score"] == told["answer"]["score"] == 90_000
+    assert told["row"]["txHash"] == told["answer"]["txHash"]
+    assert told["row"]["submissionId"] in {told["answer"]["submissionId"], None}
+    assert told["statuses"] == ["connecting", "live", "closed"]
+    assert complaints == []
