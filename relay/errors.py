@@ -85,6 +85,10 @@ class OurError(FairscoreError):
         super().__init__("INTERNAL_ERROR", "The server failed; the fault is ours and has been recorded.")
 
 
+class StartupError(Exception):
+    """The system cannot do what its operator asked as it is set up; the message says what to change."""
+
+
 def refused(title: str, explanation: str) -> Problem:
     """Return the problem of a failed check: 422, because the request was understood and judged."""
     return Problem(422, title, explanation)

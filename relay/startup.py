@@ -17,6 +17,7 @@ from relay.chain_types import ChainError, ChainUnavailableError
 from relay.config import Settings
 from relay.deployment import NOBODY, Deployment, Roles, deploy, publish_rules, rules_active, verify
 from relay.devnet import Devnet
+from relay.errors import StartupError
 from relay.games import GameConfig, Games, game_from_mapping
 from relay.home import Remembered, remember_contract, remembered_contract
 from relay.keccak import checksum_address
@@ -27,10 +28,6 @@ RPC_WAIT_S = 30.0
 
 log = logging.getLogger(__name__)
 Say = Callable[[str], None]
-
-
-class StartupError(Exception):
-    """The system cannot start as it is set up; the message says what to change."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,104 @@
+"""What the one-shot commands do: deploy, migrate, keys.
+
+Touches the chain and the database through the same parts the services use.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import NamedTuple
+
+from relay.chain import Chain
+from relay.chain_types import ChainError
+from relay.config import Settings
+from relay.deployment import DeploymentError
+from relay.errors import StartupError
+from relay.home import Remembered, prepare, remember_contract
+from relay.keccak import checksum_address
+from relay.keyring import DevKeysError
+from relay.signer import KeyFileError
+from relay.startup import address, deploy_with, keys_of, reach
+from relay.store import migrate
+from relay.store.engine import Database, StoreUnavailableError, open_database
+from relay.store.keys import KeyStore
+
+PACKAGES = ("relay", "indexer")
+
+
+class Deployed(NamedTuple):
+    """What `fairscore deploy` prints: address (EIP-55), block, one line per role."""
+
+    contract: str
+    block_number: int
+    roles: list[str]
+
+
+def deploy_once(settings: Settings, *, guardian: str, auditor: str, dev_keys: bool) -> Deployed:
+    """Deploy, check and remember the contract.
+
+    Raises:
+        StartupError: it could not be deployed, or what stands there is not right; with what to do.
+    """
+    if settings.embedded:
+        raise StartupError(
+            "name the chain to deploy on with --rpc-url; `fairscore run` deploys on the embedded one itself"
+        )
+    try:
+        return asyncio.run(_deploy(settings, guardian, auditor, dev_keys=dev_keys))
+    except (ChainError, DeploymentError, DevKeysError, KeyFileError) as refusal:
+        raise StartupError(str(refusal)) from None
+
+
+async def _deploy(settings: Settings, guardian: str, auditor: str, *, dev_keys: bool) -> Deployed:
+    chain = Chain(settings.rpc_url)
+    try:
+        chain_id, genesis = await reach(chain, print)
+        keys = keys_of(settings, chain_id, None, dev_keys=dev_keys)
+        keys = replace(
+            keys,
+            guardian=address(guardian, "--guardian") if guardian else None,
+            auditor=address(auditor, "--auditor") if auditor else None,
+        )
+        deployment = await deploy_with(chain, keys)
+    finally:
+        await chain.close()
+    prepare(settings.home)
+    remember_contract(settings.home, chain_id, genesis, Remembered(deployment.address, deployment.block_number))
+    return Deployed(checksum_address(deployment.address), deployment.block_number, deployment.roles.lines())
+
+
+def migrate_once(settings: Settings, why: str) -> list[str]:
+    """Upgrade both packages' tables, or with `why` write a migration for each; returns what was done, a line each."""
+    with opened(settings) as database:
+        if why:
+            return [f"wrote {migrate.create(database, package, why)}" for package in PACKAGES]
+        return [f"{package}: revision {migrate.upgrade(database, package)}" for package in PACKAGES]
+
+
+@contextmanager
+def key_store(settings: Settings) -> Iterator[KeyStore]:
+    """Open the store of API keys in a database of the right version."""
+    with opened(settings) as database:
+        migrate.upgrade(database, "relay")
+        yield KeyStore(database)
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Database]:
+    """Open the settings' database.
+
+    Raises:
+        StartupError: it is out of reach, of a kind not supported, or of a newer version.
+    """
+    prepare(settings.home)
+    try:
+        database = open_database(settings.database)
+    except ValueError as wrong:
+        raise StartupError(str(wrong)) from None
+    try:
+        yield database
+    except (StoreUnavailableError, migrate.SchemaVersionError) as refusal:
+        raise StartupError(str(refusal)) from None
+    finally:
+        database.close()

@@ -1,0 +1,36 @@
+"""What the terminal says when the system is ready: what to open, and two lines to paste.
+
+Touches the console it is given.
+"""
+
+import json
+
+from rich.console import Console
+from rich.markup import escape
+from rich.rule import Rule
+
+# 45 perfect, 12 good, 3 miss, combo 42: (10 + 42)/10 x (10 x 45 + 5 x 12) = 2652. 5420 is what a cheat would like.
+PLAY = {"perfect": 45, "good": 12, "miss": 3, "combo": 42, "gameTime": 30000}
+HONEST, CHEAT = 2652, 5420
+
+
+def curl(url: str, player: str, game_id: str, score: int) -> str:
+    """Return a complete line that submits the example play with `score` as its claim."""
+    body = json.dumps(
+        {"playerAddress": player, "gameId": game_id, "scoreData": {"score": score, **PLAY}}, separators=(",", ":")
+    )
+    return f"curl -s -X POST {url}/api/submit-score -H 'Content-Type: application/json' -d '{body}'"
+
+
+def greet(console: Console, url: str, player: str, game_id: str, facts: list[tuple[str, str]]) -> None:
+    """Print where to go. `player` is an address for the example; `facts` are further (name, value) lines."""
+    console.print(Rule("[bold green]Fairscore is ready[/]", style="green"))
+    console.print(f"  [bold]leaderboard[/]  [link={url}/]{url}/[/]")
+    console.print(f"  [bold]API[/]          [link={url}/docs]{url}/docs[/]")
+    for name, value in facts:
+        console.print(f"  [bold]{name:<11}[/]  {escape(value)}")
+    console.print("\n  submit a valid score:\n")
+    console.print(f"  [cyan]{escape(curl(url, player, game_id, HONEST))}[/]")
+    console.print("\n  try to cheat (refused, with every check that was made):\n")
+    console.print(f"  [yellow]{escape(curl(url, player, game_id, CHEAT))}[/]\n")
+    console.print("  stop with Ctrl-C", style="dim")
