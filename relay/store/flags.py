@@ -5,9 +5,9 @@ The only SQL of this package for audit flags.
 
 import json
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, select, text
+from sqlalchemy import ColumnElement, Connection, select, text
 
 from relay.guard.flags import Flag, merged
 from relay.ids import new_ids
@@ -65,9 +65,7 @@ def raise_flags(connection: Connection, flags: Sequence[Flag], now_ms: int) -> N
     )
 
 
-def list_flags(
-    connection: Connection, wanted: FlagFilter, limit: int, before_id: str | None
-) -> Sequence[Row[tuple[object, ...]]]:
+def list_flags(connection: Connection, wanted: FlagFilter, limit: int, before_id: str | None) -> Sequence[Any]:
     """Return at most `limit` flags, newest first, older than `before_id`."""
     columns = audit_flags.c
     conditions: list[ColumnElement[bool]] = []

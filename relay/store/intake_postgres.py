@@ -74,7 +74,8 @@ class PostgresIntakeStore:
         missing = [subject for subject in subjects if subject not in found]
         if missing:
             cursor.execute(
-                "INSERT INTO limit_windows (game_id, action, subject, admitted, refused, scores, claims, updated_at_ms) "
+                "INSERT INTO limit_windows "
+                "(game_id, action, subject, admitted, refused, scores, claims, updated_at_ms) "
                 "SELECT %b, %b, subject, '', '', '', '', 0 FROM unnest(%b::bytea[]) AS given (subject) "
                 "ON CONFLICT DO NOTHING RETURNING subject",
                 (game_id, action, missing),

@@ -1,0 +1,73 @@
+"""Who calls: a presented key becomes a credential, looked up at most once a second per key and process.
+
+Touches the key table through the database it is handed, and the clocks.
+"""
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from relay.api.operations import Credential
+from relay.errors import WorldError
+from relay.store import keys
+from relay.store.engine import Database, StoreUnavailableError
+from relay.store.writer import Writer
+
+REMEMBER_S = 1.0  # how late a revocation can be noticed
+REMEMBER_MAX = 4_096  # unknown keys are remembered too, or a wrong key would cost a query per request
+
+
+class _Known(NamedTuple):
+    until_s: float
+    credential: Credential | None
+
+
+class KeyRing:
+    """Authenticates presented keys. `flush` is for the scheduler: last use is written for many requests at once."""
+
+    def __init__(
+        self,
+        database: Database,
+        writer: Writer,
+        clock_s: Callable[[], float] = time.monotonic,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self._database = database
+        self._writer = writer
+        self._clock_s = clock_s
+        self._now_ms = now_ms
+        self._known: dict[bytes, _Known] = {}
+        self._used: dict[str, int] = {}
+
+    async def __call__(self, token: str) -> Credential | None:
+        """Return the credential of a key, None if it is unknown, expired or revoked.
+
+        Raises:
+            WorldError: STORE_UNAVAILABLE.
+        """
+        hashed = keys.digest(token)
+        known = self._known.get(hashed)
+        if known is None or known.until_s <= self._clock_s():
+            known = await self._look_up(hashed)
+        if known.credential is not None:
+            self._used[known.credential.key_id] = self._now_ms()
+        return known.credential
+
+    async def _look_up(self, hashed: bytes) -> _Known:
+        now_ms = self._now_ms()
+        try:
+            found = await self._database.read(lambda connection: keys.find(connection, hashed, now_ms))
+        except StoreUnavailableError:
+            raise WorldError("STORE_UNAVAILABLE", "Keys cannot be looked up now; try again.") from None
+        credential = None if found is None else Credential(found.id, found.role, found.game_id)
+        if len(self._known) >= REMEMBER_MAX:
+            self._known.clear()
+        known = self._known[hashed] = _Known(self._clock_s() + REMEMBER_S, credential)
+        return known
+
+    async def flush(self) -> int:
+        """Write down when keys were last used; returns how many."""
+        used, self._used = self._used, {}
+        if used:
+            await self._writer.run(lambda connection: keys.mark_used(connection, used))
+        return len(used)

@@ -1,0 +1,79 @@
+"""What anybody may ask about submissions and evidence.
+
+The only SQL of this package for these reads.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, select
+
+from relay.store.outbox_tables import attempts
+from relay.store.tables import evidence, history, submissions
+
+
+class SubmissionFilter(NamedTuple):
+    """Which submissions a list shows; None means any."""
+
+    player: bytes | None = None
+    game_id: str | None = None
+    status: str | None = None
+
+
+class Whole(NamedTuple):
+    """A submission with its evidence, its history and the transactions that tried to carry it."""
+
+    submission: Any
+    evidence: bytes
+    history: Sequence[Any]
+    attempts: Sequence[Any]
+
+
+def submission(connection: Connection, submission_id: str) -> Whole | None:
+    """Return everything about a submission, None if there is none of that id."""
+    row = connection.execute(select(submissions).where(submissions.c.id == submission_id)).first()
+    if row is None:
+        return None
+    steps = connection.execute(
+        select(history.c.status, history.c.at_ms, history.c.detail)
+        .where(history.c.submission_id == submission_id)
+        .order_by(history.c.seq)
+    ).all()
+    tried: Sequence[Any] = ()
+    if row.tx_hash is not None:  # all attempts for a nonce carry the same scores, so the one known names them all
+        slot = select(attempts.c.chain_id, attempts.c.signer, attempts.c.nonce).where(attempts.c.tx_hash == row.tx_hash)
+        found = slot.subquery()
+        tried = connection.execute(
+            select(attempts.c.tx_hash, attempts.c.nonce, attempts.c.created_at_ms, attempts.c.fee_wei_max)
+            .join(
+                found,
+                (attempts.c.chain_id == found.c.chain_id)
+                & (attempts.c.signer == found.c.signer)
+                & (attempts.c.nonce == found.c.nonce),
+            )
+            .order_by(attempts.c.created_at_ms)
+        ).all()
+    return Whole(row, evidence_body(connection, row.evidence_hash) or b"", steps, tried)
+
+
+def list_submissions(
+    connection: Connection, wanted: SubmissionFilter, limit: int, before_id: str | None
+) -> Sequence[Any]:
+    """Return at most `limit` submissions, newest first, older than `before_id`."""
+    columns = submissions.c
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.player is not None:
+        conditions.append(columns.player == wanted.player)
+    if wanted.game_id is not None:
+        conditions.append(columns.game_id == wanted.game_id)
+    if wanted.status is not None:
+        conditions.append(columns.status == wanted.status)
+    if before_id is not None:
+        conditions.append(columns.id < before_id)
+    return connection.execute(select(submissions).where(*conditions).order_by(columns.id.desc()).limit(limit)).all()
+
+
+def evidence_body(connection: Connection, evidence_hash: bytes) -> bytes | None:
+    """Return the exact bytes whose keccak-256 is `evidence_hash`, None if they are not stored here."""
+    body = connection.scalar(select(evidence.c.body).where(evidence.c.hash == evidence_hash))
+    return None if body is None else bytes(body)
