@@ -4,7 +4,9 @@ Touches nothing itself; wires the parts together and starts and stops them in or
 """
 
 import os
+import secrets
 import socket
+import time
 
 from relay.chain_types import ChainError
 from relay.config import Settings
@@ -13,7 +15,7 @@ from relay.group import Attestor
 from relay.health import Check
 from relay.intake import Intake
 from relay.outbox.batches import BatchLimits
-from relay.outbox.desk import OutboxSettings
+from relay.outbox.desk import Desk, OutboxSettings
 from relay.outbox.loop import Outbox
 from relay.progress import Progress
 from relay.schedule import Jobs
@@ -108,21 +110,18 @@ def _outbox(
     gas, attestation = footing.keys.gas, footing.keys.attestation
     if gas is None or attestation is None:
         return None
-    holder = f"{socket.gethostname()}:{os.getpid()}"
-    return Outbox(
-        footing.chain,
-        OutboxStore(writer, database, footing.chain_id, gas.address, holder),
-        gas_signer=gas,
-        attester=attestation,
-        domain=footing.domain,
-        listener=progress,
-        settings=OutboxSettings(
-            limits=BatchLimits(settings.batch_size, settings.batch_wait_ms),
-            confirmations=settings.finality,
-            poll_ms=settings.poll_ms,
-            start_block=footing.start_block,
-        ),
+    # Random, because two containers can share a host name and a process id, and must not share a lease.
+    holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    sending = OutboxSettings(
+        limits=BatchLimits(settings.batch_size, settings.batch_wait_ms),
+        confirmations=settings.finality,
+        poll_ms=settings.poll_ms,
+        start_block=footing.start_block,
+        estimate_gas=not settings.embedded,  # there every estimate would cost what an execution costs: 50 ms and more
+        steal_lease=database.dialect == "sqlite",  # one process: a predecessor is dead, not to be waited for
     )
+    store = OutboxStore(writer, database, footing.chain_id, gas.address, holder)
+    return Outbox(Desk(footing.chain, store, gas, attestation, footing.domain, progress, time.monotonic, sending))
 
 
 def _nobody_to_wake() -> None:
