@@ -6,7 +6,7 @@ Pure. The common case costs one typed decode; only a refused body is walked a se
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -128,8 +128,7 @@ def _duplicates(value: Any, pointer: str, depth: int = 0) -> Iterator[FieldError
 
 
 def _wrong(kind: Any, value: Any, pointer: str) -> Iterator[FieldError]:
-    structs = [option for option in (kind, *get_args(kind)) if isinstance(option, type)]
-    struct = next((option for option in structs if issubclass(option, msgspec.Struct)), None)
+    struct = next((option for option in (kind, *get_args(kind)) if _is_struct(option)), None)
     if struct is None or not isinstance(value, dict):
         if kind is not msgspec.Raw:
             yield from _unconvertible(kind, value, pointer)
@@ -144,6 +143,11 @@ def _wrong(kind: Any, value: Any, pointer: str) -> Iterator[FieldError]:
         if name not in known:
             shown = _shown(name)
             yield FieldError(pointer + pointer_step(shown), "FIELD_UNKNOWN", f"`{shown}` is not a field here")
+
+
+def _is_struct(kind: Any) -> bool:
+    bare = get_origin(kind) or kind  # a generic one, as ScoreSubmission[Counts]
+    return isinstance(bare, type) and issubclass(bare, msgspec.Struct)
 
 
 def _unconvertible(kind: Any, value: Any, pointer: str) -> Iterator[FieldError]:

@@ -25,9 +25,8 @@ def openapi(operations: Iterable[Operation], title: str, version: str, descripti
     by_type = {_type_key(kind): schema for kind, schema in zip(types, schemas, strict=True)}
     paths: dict[str, dict[str, Any]] = {}
     for operation in shown:
-        for path in (operation.path, *operation.aliases):
-            alias = path != operation.path
-            paths.setdefault(path, {})[operation.method.lower()] = _operation(operation, by_type, alias=alias)
+        for alias, path in enumerate((operation.path, *operation.aliases)):
+            paths.setdefault(path, {})[operation.method.lower()] = _operation(operation, by_type, alias)
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": version, "description": description, "license": {"name": "MIT"}},
@@ -42,9 +41,9 @@ def openapi(operations: Iterable[Operation], title: str, version: str, descripti
     }
 
 
-def _operation(operation: Operation, schemas: dict[str, Any], *, alias: bool) -> dict[str, Any]:
+def _operation(operation: Operation, schemas: dict[str, Any], alias: int) -> dict[str, Any]:
     declared: dict[str, Any] = {
-        "operationId": _operation_id(operation) + ("Alias" if alias else ""),
+        "operationId": _operation_id(operation) + (f"Alias{alias}" if alias else ""),
         "summary": operation.summary,
         "parameters": [*_path_parameters(operation), *_query_parameters(operation), *_header_parameters(operation)],
         "responses": _responses(operation, schemas),
