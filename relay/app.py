@@ -70,6 +70,10 @@ class RelayService:
             await self.outbox.stop()
         await self._footing.chain.close()
 
+    def head(self) -> int | None:
+        """Return the number of the newest block this process has seen, None before the first."""
+        return self.outbox.head_number if self.outbox is not None else None
+
     async def ready(self) -> dict[str, Check]:
         """Return every check that is really made, by name."""
         found = {"database": await self._database_check(), "chain": await self._chain_check()}
@@ -117,8 +121,8 @@ def _outbox(
         confirmations=settings.finality,
         poll_ms=settings.poll_ms,
         start_block=footing.start_block,
-        estimate_gas=not settings.embedded,  # there every estimate would cost what an execution costs: 50 ms and more
-        steal_lease=database.dialect == "sqlite",  # one process: a predecessor is dead, not to be waited for
+        estimate_gas=not settings.embedded,  # py-evm's estimates cost more than its blocks, and its prices are known
+        steal_lease=settings.embedded,  # its chain can only have one process: whoever held the lease is dead
     )
     store = OutboxStore(writer, database, footing.chain_id, gas.address, holder)
     return Outbox(Desk(footing.chain, store, gas, attestation, footing.domain, progress, time.monotonic, sending))

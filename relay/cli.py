@@ -163,7 +163,7 @@ def migrate(
 @app.command()
 def openapi() -> None:
     """Print the OpenAPI 3.1 document of the whole system, generated from the declarations that validate."""
-    from relay.run import openapi_document
+    from relay.document import openapi_document
 
     typer.echo(openapi_document().decode())
 

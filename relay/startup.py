@@ -164,7 +164,7 @@ async def stand(settings: Settings, devnet: Devnet | None, say: Say, *, dev_keys
     except BaseException:
         await chain.close()
         raise
-    log.info("contract %s on chain %d", checksum_address(found.contract), chain_id)
+    log.debug("contract %s on chain %d", checksum_address(found.contract), chain_id)
     return Footing(chain, rpc_url, chain_id, genesis, found.contract, found.block_number, keys)
 
 

@@ -5,7 +5,8 @@ Pure.
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from types import UnionType
+from typing import Any, get_args
 
 import msgspec
 
@@ -21,8 +22,11 @@ def openapi(operations: Iterable[Operation], title: str, version: str, descripti
     """Return the document of all operations that are not hidden."""
     shown = [operation for operation in operations if not operation.hidden]
     types = list(_types(shown))
-    (_, *schemas), components = msgspec.json.schema_components([ProblemDocument, *types], ref_template=REF)
-    by_type = {_type_key(kind): schema for kind, schema in zip(types, schemas, strict=True)}
+    # Alternatives are translated one by one: msgspec takes no union of Structs without tags.
+    members = list({_type_key(one): one for kind in types for one in _alternatives(kind)}.values())
+    (_, *schemas), components = msgspec.json.schema_components([ProblemDocument, *members], ref_template=REF)
+    by_member = {_type_key(kind): schema for kind, schema in zip(members, schemas, strict=True)}
+    by_type = {_type_key(kind): _either([by_member[_type_key(one)] for one in _alternatives(kind)]) for kind in types}
     paths: dict[str, dict[str, Any]] = {}
     for operation in shown:
         for alias, path in enumerate((operation.path, *operation.aliases)):
@@ -143,6 +147,14 @@ def _types(operations: Sequence[Operation]) -> Iterable[Any]:
             if kind is not None and _type_key(kind) not in seen:
                 seen.add(_type_key(kind))
                 yield kind
+
+
+def _alternatives(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if isinstance(kind, UnionType) else (kind,)
+
+
+def _either(schemas: list[dict[str, Any]]) -> dict[str, Any]:
+    return schemas[0] if len(schemas) == 1 else {"oneOf": schemas}
 
 
 def _type_key(kind: Any) -> str:

@@ -28,6 +28,7 @@ class Outbox:
     def __init__(self, desk: Desk) -> None:
         """The desk's store is bound to its gas signer's address and the chain's id; its domain names the contract."""
         self.desk = desk
+        self.head_number: int | None = None  # newest block seen
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._leads = False
@@ -112,6 +113,7 @@ class Outbox:
             return
         self._wake.clear()
         head = await self.desk.chain.head()
+        self.head_number = head.number
         slots = await self.desk.store.unfinished()
         if slots and (head.hash != self._settled_at or self._unsent(slots, head)):
             todo = await settle(self.desk, slots, head)

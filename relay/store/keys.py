@@ -76,6 +76,15 @@ class KeyStore:
         statement = select(*_COLUMNS).order_by(api_keys.c.id.desc())
         return self._database.read_now(lambda connection: [_info(row) for row in connection.execute(statement)])
 
+    def valid_secrets(self, secrets_given: Iterable[str]) -> set[str]:
+        """Return which of some keys are valid now."""
+
+        def job(connection: Connection) -> set[str]:
+            now_ms = self._database.now_ms(connection)
+            return {secret for secret in secrets_given if find(connection, digest(secret), now_ms) is not None}
+
+        return self._database.read_now(job)
+
     def revoke(self, key_id: str) -> bool:
         """Revoke a key by id or by its whole prefix, if that names one; False if there is none to revoke."""
         with self._database.write() as connection:

@@ -28,7 +28,8 @@ SHARED_PLUMBING = {
     "relay.api.operations": "indexer",
     "relay.api.asgi": "indexer",
 }
-COMPOSITION_ROOTS = {"relay.run"}  # `fairscore run` is relay, indexer and page in one process
+# `fairscore run` is relay, indexer and page in one process, and one document describes both.
+COMPOSITION_ROOTS = {"relay.run", "relay.document"}
 
 
 def modules() -> Iterator[tuple[str, Path]]:

@@ -1,0 +1,44 @@
+"""The OpenAPI document of the whole system, without running it.
+
+Builds the services over an empty database in a temporary folder and starts none of them. Knows both packages, as
+`relay.run` does, because the document describes both.
+"""
+
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from indexer.app import build as build_indexer
+from indexer.config import IndexerSettings
+from relay.api.application import RelayParts, document_of, relay_operations
+from relay.api.devnet import DevnetProxy
+from relay.config import Settings
+from relay.games import Games
+from relay.intake import Intake
+from relay.progress import Progress
+from relay.startup import DEFAULT_GAME, games_of
+from relay.store.engine import open_database
+from relay.store.writer import Writer
+
+NOWHERE = "http://127.0.0.1:1"
+NOBODY = "0x" + "00" * 20
+
+
+def openapi_document() -> bytes:
+    """Return the document as JSON, indented."""
+    with tempfile.TemporaryDirectory() as folder:
+        database = open_database(f"sqlite:///{Path(folder) / 'empty.db'}")
+        writer = Writer(database)
+        relay = RelayParts(Intake(writer, database, None, _games(), Progress()), database)
+        indexer = build_indexer(
+            IndexerSettings(games={DEFAULT_GAME: {}}), database, rpc_url=NOWHERE, contract=NOBODY, writer=writer
+        )
+        listed = [*relay_operations(relay), *indexer.operations, *DevnetProxy(NOWHERE).operations()]
+        document = document_of(listed)
+        database.close()
+    return msgspec.json.format(msgspec.json.encode(document), indent=1)
+
+
+def _games() -> Games:
+    return games_of(Settings(games={}), 0)

@@ -1,0 +1,204 @@
+"""Composes the processes: `fairscore run`, `relay` and `indexer`. The only module that knows both packages.
+
+Touches nothing by itself; starts everything else in order (port, chain, keys, contract, database, services) and stops
+it in the reverse order, within two seconds.
+"""
+
+import asyncio
+import gc
+import logging
+import secrets
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import Any
+
+import uvloop
+from rich.console import Console
+
+from indexer.ancestry import ChainIdentityError
+from indexer.app import IndexerService
+from indexer.app import build as build_indexer
+from indexer.config import IndexerSettings
+from relay.api.application import RelayParts, application
+from relay.api.auth import KeyRing
+from relay.api.devnet import DevnetProxy
+from relay.api.operations import Operation
+from relay.app import RelayService
+from relay.config import Settings
+from relay.deployment import DeploymentError
+from relay.devnet import Devnet, DevnetError
+from relay.devnet_info import write_info
+from relay.errors import StartupError
+from relay.games import GameError, Games
+from relay.health import Check
+from relay.home import prepare
+from relay.keccak import checksum_address
+from relay.keyring import DevKeysError
+from relay.rules.ruleset import RulesetError
+from relay.server import PortInUseError, Server, listen
+from relay.signer import KeyFileError
+from relay.startup import Footing, games_of, publish, stand
+from relay.store import migrate
+from relay.store.engine import Database, StoreUnavailableError, open_database
+from relay.store.keys import KeyStore
+from relay.store.outbox_leases import ChainMismatchError
+from relay.store.writer import Writer
+from relay.welcome import greet
+
+GC_THRESHOLD = 50_000  # with `gc.freeze`, collections under load no longer make the slowest answers
+READY_POLL_S = 0.05
+REFUSALS = (
+    ChainIdentityError, ChainMismatchError, DeploymentError, DevKeysError, DevnetError, GameError, KeyFileError,
+    PortInUseError, RulesetError, migrate.SchemaVersionError, StoreUnavailableError,
+)  # fmt: skip
+
+
+def serve(settings: Settings, parts: Sequence[str], *, dev_keys: bool) -> None:
+    """Run the named parts (`relay`, `indexer`) until a signal; returns after an orderly stop.
+
+    Raises:
+        StartupError: something is not as it must be; the message says what to change.
+    """
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for talkative in ("apscheduler", "alembic", "uvicorn", "asyncio"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
+    if settings.embedded and tuple(parts) != ("relay", "indexer"):
+        raise StartupError("name the chain with --rpc-url or FAIRSCORE_RPC_URL; only `fairscore run` brings its own")
+    try:
+        uvloop.run(Composition(settings, parts, dev_keys=dev_keys).run())
+    except REFUSALS as refusal:
+        raise StartupError(str(refusal)) from None
+
+
+class Composition:
+    """One process: what runs in it, and in which order it starts."""
+
+    def __init__(self, settings: Settings, parts: Sequence[str], *, dev_keys: bool) -> None:
+        self._settings, self._parts, self._dev_keys = settings, tuple(parts), dev_keys
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._relay: RelayService | None = None
+        self._indexer: IndexerService | None = None
+        self._facts: list[tuple[str, str]] = []
+        self._game_id = ""
+
+    async def run(self) -> None:
+        """Start, serve until a signal, stop."""
+        prepare(self._settings.home)
+        alone = self._parts == ("indexer",)
+        async with AsyncExitStack() as stack:
+            listener = listen(self._settings.host, self._settings.indexer_port if alone else self._settings.port)
+            stack.callback(listener.close)
+            url = f"http://{self._settings.host}:{listener.getsockname()[1]}"
+            app = await self._start(stack, url)
+            server = Server(app, self._end_streams)
+            server.stop_on_signals()
+            greeting = asyncio.create_task(self._greet(url))
+            stack.callback(greeting.cancel)
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(GC_THRESHOLD, 20, 20)
+            await server.serve(sockets=[listener])
+
+    async def _start(self, stack: AsyncExitStack, url: str) -> Any:
+        """Start everything; returns the ASGI application."""
+        settings, operations = self._settings, list[Operation]()
+        devnet: Devnet | None = None
+        if settings.embedded:
+            self._say("starting the embedded chain …")
+            devnet = await Devnet.start(settings.home)
+            stack.push_async_callback(devnet.stop)
+            proxy = DevnetProxy(devnet.rpc_url)
+            stack.push_async_callback(proxy.close)
+            operations += proxy.operations()
+        footing = await stand(settings, devnet, self._say, dev_keys=self._dev_keys)
+        stack.push_async_callback(footing.chain.close)
+        database = self._open(stack)
+        writer = Writer(database)
+        writer.start()
+        stack.push_async_callback(writer.stop)
+        games = games_of(settings, footing.chain_id)
+        self._game_id = next(iter(games.by_id))
+        self._facts = [("contract", checksum_address(footing.contract)), ("chain id", str(footing.chain_id))]
+        if devnet is not None:
+            self._facts.append(("JSON-RPC", f"{url}/devnet/rpc"))
+            path = write_info(settings.home, url, footing, self._game_id, KeyStore(database))
+            self._facts.append(("API keys", str(path)))
+        relay = await self._start_relay(stack, database, writer, footing, games) if "relay" in self._parts else None
+        if "indexer" in self._parts:
+            indexer = await self._start_indexer(stack, database, writer, footing, games)
+            operations = [*indexer.operations, *operations]
+        return application(
+            ready=self._ready,
+            relay=relay,
+            authenticate=KeyRing(database, writer),
+            operations=operations,
+            origins=games.origins(),
+        )
+
+    def _open(self, stack: AsyncExitStack) -> Database:
+        try:
+            database = open_database(self._settings.database)
+        except ValueError as wrong:
+            raise StartupError(str(wrong)) from None
+        stack.callback(database.close)
+        for package in self._parts if len(self._parts) > 1 else ("relay", "indexer"):
+            migrate.upgrade(database, package)
+        return database
+
+    async def _start_relay(
+        self, stack: AsyncExitStack, database: Database, writer: Writer, footing: Footing, games: Games
+    ) -> RelayParts:
+        inactive = await publish(footing, games, self._say)
+        relay = RelayService(self._settings, database, writer, footing, games, inactive)
+        await relay.start()
+        stack.push_async_callback(relay.stop)
+        self._relay = relay
+        return RelayParts(relay.intake, database, relay.head)
+
+    async def _start_indexer(
+        self, stack: AsyncExitStack, database: Database, writer: Writer, footing: Footing, games: Games
+    ) -> IndexerService:
+        own = IndexerSettings(games={game_id: {} for game_id in games.by_id}, finality=self._settings.finality)
+        indexer = build_indexer(
+            own,
+            database,
+            rpc_url=footing.rpc_url,
+            contract=checksum_address(footing.contract),
+            start_block=footing.start_block,
+            writer=writer,
+        )
+        await indexer.start()
+        stack.push_async_callback(indexer.stop)
+        self._indexer = indexer
+        return indexer
+
+    async def _ready(self) -> Mapping[str, Check]:
+        found: dict[str, Check] = {}
+        if self._relay is not None:
+            found |= await self._relay.ready()
+        if self._indexer is not None:
+            found |= {name: Check(*check) for name, check in self._indexer.ready().items()}
+        return found
+
+    def _end_streams(self) -> None:
+        if self._indexer is not None:
+            self._indexer.close_streams()
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, style="dim", markup=False)
+
+    async def _greet(self, url: str) -> None:
+        """Print where to go once everything is ready; until then, what is not."""
+        told: set[str] = set()
+        while True:
+            failing = {
+                f"waiting: {name} ({check.detail})" for name, check in (await self._ready()).items() if not check.ok
+            }
+            if not failing:
+                break
+            for line in sorted(failing - told):
+                self._say(line)
+            told |= failing
+            await asyncio.sleep(READY_POLL_S)
+        player = checksum_address(secrets.token_bytes(20))
+        greet(self._console, url, player if self._relay else "", self._game_id, self._facts)
