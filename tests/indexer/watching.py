@@ -1,0 +1,178 @@
+"""An indexer over a fake chain without HTTP, and readers that know only the stream's protocol."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from indexer.fold import Evidence
+from indexer.follower import Chain, Follower, Plan
+from indexer.messages import checksummed
+from indexer.state import State
+from indexer.store.access import Store
+from indexer.store.schema import metadata
+from indexer.stream import Hub, Resume, parse_event_id
+from relay.store.engine import Database
+from relay.store.writer import Writer
+
+GAME = "streambeat"
+TOP = 100
+
+
+class NoEvidence:
+    """Nobody publishes anything."""
+
+    quick = True
+
+    def __init__(self) -> None:
+        self.known: dict[bytes, Evidence] = {}
+
+    async def find(self, hashes: Sequence[bytes]) -> dict[bytes, Evidence]:
+        """What is known."""
+        return {known: self.known[known] for known in hashes if known in self.known}
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class Reader:
+    """A client: applies a snapshot and every message after it; checks that no number is missing or repeated."""
+
+    def __init__(self, earlier: "Reader | None" = None) -> None:
+        self.rows: dict[str, dict[str, Any]] = dict(earlier.rows) if earlier else {}
+        self.total = earlier.total if earlier else 0
+        self.last_id = earlier.last_id if earlier else ""
+        self.kinds: list[str] = []
+        self.scores: set[str] = set(earlier.scores) if earlier else set()
+        self.complete = earlier.complete if earlier else False  # heard of every score there is
+        self.task: asyncio.Task[bool] | None = None
+        self._gone = asyncio.Event()
+        self._buffer = b""
+
+    async def send(self, message: Any) -> None:
+        """Take bytes as a browser would."""
+        if message["type"] != "http.response.body":
+            return
+        *frames, self._buffer = (self._buffer + message["body"]).split(b"\n\n")
+        for frame in frames:
+            fields = dict(line.split(": ", 1) for line in frame.decode().split("\n") if not line.startswith(":"))
+            if "data" in fields:
+                self._event(fields["id"], fields["event"], json.loads(fields["data"]))
+
+    def _event(self, event_id: str, kind: str, data: dict[str, Any]) -> None:
+        epoch, seq = map(int, event_id.split("-"))
+        assert data["type"] == kind
+        assert data["seq"] == seq
+        if kind != "snapshot":
+            assert self.last_id == f"{epoch}-{seq - 1}", f"{self.last_id} was followed by {event_id}"
+        self.last_id = event_id
+        self.kinds.append(kind)
+        if kind == "snapshot":
+            self.complete = seq == 0
+            self.rows, self.total = {row["player"]: row for row in data["rows"]}, data["total"]
+        elif kind == "standing":
+            self.total = data["total"]
+            if data["rank"] is None:
+                del self.rows[data["player"]]
+            else:
+                self.rows[data["player"]] = data
+        elif kind == "score":
+            assert data["scoreId"] not in self.scores
+            self.scores.add(data["scoreId"])
+        elif kind == "retract":
+            assert data["scoreId"] in self.scores or not self.complete
+            self.scores.discard(data["scoreId"])
+        elif kind == "final":
+            for row in self.rows.values():
+                if f"{data['gameId']}:{row['roundId']}" in data["scoreIds"]:
+                    row["status"] = "final"
+
+    async def receive(self) -> dict[str, Any]:
+        """Say that the client is gone, once it is."""
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def leave(self) -> None:
+        """Close the connection."""
+        self._gone.set()
+        if self.task is not None:
+            assert await self.task
+
+    def top(self) -> list[tuple[int, str, int, list[int], str]]:
+        """(rank, player, score, position, status) of the top, ranks by sorting."""
+        ordered = sorted(self.rows.values(), key=lambda row: (-int(row["score"]), row["position"]))[:TOP]
+        return [(i, r["player"], int(r["score"]), r["position"], r["status"]) for i, r in enumerate(ordered, 1)]
+
+
+class Watching:
+    """One process's worth of indexer; `restart` makes the next one over the same database."""
+
+    def __init__(self, chain: Chain, database: Database, plan: Plan | None = None) -> None:
+        self.chain, self.database = chain, database
+        self.plan = plan or Plan(games=(GAME,), confirmations=2)
+        self.evidence = NoEvidence()
+        self.writer = Writer(database)
+        self.writer.start()
+        self._build()
+
+    def _build(self) -> None:
+        self.store = Store(self.database, self.writer)
+        self.hub = Hub(self.store.stream_tail)
+        self.follower = Follower(self.chain, self.store, self.evidence, self.hub, self.plan)
+
+    @property
+    def state(self) -> State:
+        """What is committed."""
+        assert self.follower.state is not None
+        return self.follower.state
+
+    async def restart(self) -> None:
+        """Forget everything in memory."""
+        self.hub.close_streams()
+        self._build()
+        await self.follower.connect()
+
+    async def catch_up(self) -> None:
+        """Step until there is nothing left to do."""
+        for _ in range(1000):
+            if not await self.follower.step() and self.follower.state is not None:
+                head = await self.chain.head()
+                if self.state.tip == head.mark:
+                    return
+        raise AssertionError("does not settle")
+
+    async def join(self, earlier: Reader | None = None, board: int = 1) -> Reader:
+        """Open a stream; a client whose connection was lost keeps what it knew and asks for what it missed."""
+        reader = Reader(earlier)
+        resume: Resume | None = parse_event_id(reader.last_id)
+        reader.task = asyncio.create_task(self.hub.serve(board, resume, reader.receive, reader.send))
+        await asyncio.sleep(0)
+        return reader
+
+    def standings(self, game: str = GAME) -> list[tuple[bytes, int, tuple[int, int]]]:
+        """(player, score, position) in ranking order, from memory."""
+        from indexer.ordering import block_of, log_index_of, place_of, score_of
+
+        board = self.state.find(game, "default")
+        assert board is not None
+        return [
+            (player, score_of(key), (block_of(place_of(key)), log_index_of(place_of(key))))
+            for key, player in board.standings.ranking
+        ]
+
+    async def stop(self) -> None:
+        """End the thread."""
+        self.hub.close_streams()
+        await self.writer.stop()
+
+
+def wipe(database: Database) -> None:
+    """Make the tables anew: quicker than a new database for every example."""
+    with database.engine.begin() as connection:
+        metadata.drop_all(connection)
+        metadata.create_all(connection)
+
+
+def named(player: bytes) -> str:
+    """A player as clients see it."""
+    return checksummed(player)
