@@ -70,11 +70,10 @@ def application(
     operations: Sequence[Operation] = (),
     numbers: Sequence[Numbers] = (),
     origins: frozenset[str] = frozenset(),
-    fallback: Any = None,
 ) -> Api:
     """Return the application: the relay's operations if there is a relay, `operations` of others, and the pages.
 
-    `numbers` are asked at each scrape of /metrics; `fallback` is an ASGI application for everything else.
+    `numbers` are asked at each scrape of /metrics.
     """
     counts = RequestCounts()
     sources = list(numbers)
@@ -85,7 +84,7 @@ def application(
         sources.append(lambda: _intake_numbers(relay.intake))
     listed += _system_operations(ready, Metrics(counts, sources))
     listed += page_operations(listed)
-    return Api(listed, authenticate, origins, fallback, counts)
+    return Api(listed, authenticate, origins, counts)
 
 
 def relay_operations(relay: RelayParts) -> list[Operation]:

@@ -1,19 +1,20 @@
-"""The ASGI application of a list of operations: routing, request ids, keys, bodies, CORS, errors as problem+json.
+"""The application of a list of operations: request ids, keys, bodies, CORS, errors as problem+json.
 
-Touches HTTP through the ASGI interface only. Requests never become Request and Response objects: on the hot route
-those cost more than judging the score.
+Touches HTTP through Starlette's router and the ASGI interface. Requests never become Request and Response objects: on
+the hot route those cost more than judging the score.
 """
 
 import itertools
 import logging
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from time import perf_counter
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 import msgspec
+from starlette.routing import BaseRoute, Route, Router
 
 from relay import strict_json
 from relay.api import cors
@@ -34,62 +35,44 @@ class Observe(Protocol):
         """Record one answer; `route` is the declared path, or empty where none matched."""
 
 
-class _Route(NamedTuple):
-    path: str
-    methods: dict[str, Operation]
-    decoders: dict[str, "msgspec.json.Decoder[Any]"]
-
-
 class ClientGoneError(Exception):
     """The client closed the connection before its request was complete; there is nobody to answer."""
 
 
 class Api:
-    """Serves `operations`; anything else goes to `fallback` (pages, websockets) or is a 404."""
+    """Serves `operations` by Starlette's router; websockets and whatever else comes go to `routes` of others."""
 
     def __init__(
         self,
         operations: Iterable[Operation],
         authenticate: Authenticate | None = None,
         origins: frozenset[str] = frozenset(),
-        fallback: Any = None,
         observe: Observe | None = None,
+        routes: Sequence[BaseRoute] = (),
     ) -> None:
         self._authenticate = authenticate
         self._cors = cors.Policy(origins)
-        self._fallback = fallback
         self._observe = observe
-        self._exact: dict[str, _Route] = {}
-        self._patterns: list[tuple[re.Pattern[str], _Route]] = []
         self._id_prefix = f"req_{secrets.token_hex(6)}"
         self._id_count = itertools.count(1)
+        places: dict[str, _Place] = {}
         for operation in operations:
             for path in (operation.path, *operation.aliases):
-                self._add(path, operation)
-
-    def _add(self, path: str, operation: Operation) -> None:
-        route = self._exact.get(path)
-        if route is None:
-            route = _Route(path, {}, {})
-            self._exact[path] = route
-            if "{" in path:
-                parts = re.split(r"\{(\w+)\}", path)
-                pattern = "".join(
-                    f"(?P<{part}>[^/]+)" if index % 2 else re.escape(part) for index, part in enumerate(parts)
-                )
-                self._patterns.append((re.compile(pattern), route))
-        if operation.method in route.methods:
-            raise ValueError(f"{operation.method} {path} is declared twice")
-        route.methods[operation.method] = operation
-        if operation.request is not None and not operation.raw_body:
-            route.decoders[operation.method] = msgspec.json.Decoder(operation.request)
+                places.setdefault(path, _Place(self, path)).add(operation)
+        # Routes are tried in order: what has no parameter first, so that none is taken for another's parameter.
+        ordered = sorted(places.values(), key=lambda place: "{" in place.path)
+        self._router = Router(
+            [*(Route(place.path, place) for place in ordered), *routes],
+            redirect_slashes=False,
+            default=_Place(self, ""),
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] != "http":
-            if self._fallback is not None:
-                await self._fallback(scope, receive, send)
-            return
+        await self._router(scope, receive, send)
+
+    async def serve(self, place: "_Place", scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request that was routed to `place`."""
         started = perf_counter()
         headers: dict[bytes, bytes] = dict(scope["headers"])
         given = headers.get(b"x-request-id")
@@ -98,51 +81,37 @@ class Api:
         else:
             request_id = f"{self._id_prefix}{next(self._id_count):x}"
         call = Call(scope, headers, request_id)
-        route, method = self._find(call, scope)
-        if route is None and self._fallback is not None:
-            await self._fallback(scope, receive, send)
-            return
+        call.path = scope.get("path_params", {})
+        method = scope["method"]
+        if method == "HEAD" and "HEAD" not in place.methods:
+            method = "GET"
         wanted = method  # a preflight asks for another method's rules
         if method == "OPTIONS":
             wanted = call.headers.get(b"access-control-request-method", b"").decode("latin-1")
-        operation = route.methods.get(wanted) if route else None
+        operation = place.methods.get(wanted)
         if operation is not None and operation.stream and method == wanted:
             answered = await self._stream(operation, call, receive, send)
         else:
-            answered = await self._answer(route, method, call, receive)
+            answered = await self._answer(place, method, call, receive)
         if answered is not None:
             await self._send(answered, operation, call, send)
             if self._observe is not None:
-                path = route.path if route else ""
-                self._observe(method, path, answered.status, perf_counter() - started)
+                self._observe(method, place.path, answered.status, perf_counter() - started)
 
-    def _find(self, call: Call, scope: Scope) -> tuple[_Route | None, str]:
-        path, method = scope["path"], scope["method"]
-        route = self._exact.get(path)
-        if route is None or "{" in path:
-            route = None
-            for pattern, candidate in self._patterns:
-                if (found := pattern.fullmatch(path)) is not None:
-                    route, call.path = candidate, found.groupdict()
-                    break
-        if method == "HEAD" and route is not None and "HEAD" not in route.methods:
-            method = "GET"
-        return route, method
-
-    async def _answer(self, route: _Route | None, method: str, call: Call, receive: Receive) -> Answer | None:
+    async def _answer(self, place: "_Place", method: str, call: Call, receive: Receive) -> Answer | None:
         """Return the answer, None if the client is gone."""
         try:
-            if route is None:
+            if not place.methods:
                 raise CallerError("NOT_FOUND", "There is nothing at this address.")  # noqa: TRY301 - one place answers
-            operation = route.methods.get(method)
+            operation = place.methods.get(method)
             if operation is None:
-                return _other_method(route, method, call)
+                return _other_method(place, method, call)
             await self._admit(operation, call)
             if operation.query is not None:
                 call.query = read_query(operation.query, call.scope["query_string"])
             if operation.request is not None:
                 body = await read_body(call.headers, receive, operation.body_max)
-                decoder = route.decoders.get(method)
+                decoder = place.decoders.get(method)
                 call.body = body if decoder is None else strict_json.decode(decoder, body)
             return await operation.endpoint(call)  # type: ignore[call-arg]
         except ClientGoneError:
@@ -222,6 +191,30 @@ class Api:
         return None
 
 
+class _Place:
+    """What is declared at one path, by method: the ASGI application its route leads to. Empty: nothing is there."""
+
+    def __init__(self, api: Api, path: str) -> None:
+        self._api = api
+        self.path = path
+        self.methods: dict[str, Operation] = {}
+        self.decoders: dict[str, msgspec.json.Decoder[Any]] = {}
+
+    def add(self, operation: Operation) -> None:
+        """Declare one more method here."""
+        if operation.method in self.methods:
+            raise ValueError(f"{operation.method} {self.path} is declared twice")
+        self.methods[operation.method] = operation
+        if operation.request is not None and not operation.raw_body:
+            self.decoders[operation.method] = msgspec.json.Decoder(operation.request)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._api.serve(self, scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close"})
+
+
 def unauthenticated(detail: str, *, presented: bool) -> CallerError:
     """Return the 401 of a missing or (RFC 6750 section 3.1) of an invalid key."""
     challenge = 'Bearer realm="fairscore"' + (', error="invalid_token"' if presented else "")
@@ -295,8 +288,8 @@ def read_query(kind: type[msgspec.Struct], query_string: bytes) -> msgspec.Struc
     raise CallerError("QUERY_INVALID", detail, fields=wrong[:20])
 
 
-def _other_method(route: _Route, method: str, call: Call) -> Answer:
-    allowed = sorted({*route.methods, "OPTIONS"} | ({"HEAD"} if "GET" in route.methods else set()))
+def _other_method(place: _Place, method: str, call: Call) -> Answer:
+    allowed = sorted({*place.methods, "OPTIONS"} | ({"HEAD"} if "GET" in place.methods else set()))
     allow = ", ".join(allowed)
     if method != "OPTIONS":
         raise CallerError("METHOD_NOT_ALLOWED", f"This address takes {allow}.", headers={"Allow": allow})
