@@ -1,25 +1,20 @@
 """The indexer's settings: the same `FAIRSCORE_*` variables that the relay reads, as far as they concern it.
 
-The only place of this package that reads the environment.
+Reads the environment, through `relay.config_sources`.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, field_validator
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-PREFIX = "FAIRSCORE_"
-FROM_FILE = ("database_url", "rpc_url")  # these carry passwords and tokens
+from relay.config_sources import SourcedSettings
+
 DEFAULT_GAME = "streambeat"
 
 
-class IndexerSettings(BaseSettings):
+class IndexerSettings(SourcedSettings):
     """What an operator may decide about following and serving. Frozen; nothing secret is in its repr."""
-
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True)
 
     home: Path = Field(Path(".fairscore"), description="folder of all local state")
     host: str = Field("127.0.0.1", description="interface to listen on")
@@ -52,29 +47,3 @@ class IndexerSettings(BaseSettings):
     def game_ids(self) -> tuple[str, ...]:
         """The games whose boards exist from the start, the default one first."""
         return tuple(self.games) or (DEFAULT_GAME,)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Put the sources in order: what the caller gives, the environment, `*_FILE`, the TOML file."""
-        toml = os.environ.get(f"{PREFIX}CONFIG")
-        sources = (init_settings, env_settings, _FromFile(settings_cls))
-        return (*sources, TomlConfigSettingsSource(settings_cls, Path(toml))) if toml else sources
-
-
-class _FromFile(PydanticBaseSettingsSource):
-    """`FAIRSCORE_X_FILE=/run/secrets/x` instead of `FAIRSCORE_X=…`: values that must not stand in an environment."""
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
-        path = os.environ.get(f"{PREFIX}{field_name.upper()}_FILE") if field_name in FROM_FILE else None
-        return (Path(path).read_text().strip() if path else None), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
-        return {name: value for name, value in found.items() if value is not None}

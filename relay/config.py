@@ -1,25 +1,18 @@
 """Every setting of the relay, read once into one frozen object.
 
-The only place of this package that reads the environment. Order: command line, `FAIRSCORE_*` variables,
-`FAIRSCORE_*_FILE` (the value is in the file it names), then the TOML file named by `FAIRSCORE_CONFIG`.
+Reads the environment, through `relay.config_sources`.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, field_validator
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-PREFIX = "FAIRSCORE_"
-FROM_FILE = ("database_url", "rpc_url")  # these carry passwords and tokens
+from relay.config_sources import SourcedSettings
 
 
-class Settings(BaseSettings):
+class Settings(SourcedSettings):
     """What an operator may decide. The README's table is checked against these descriptions."""
-
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True)
 
     home: Path = Field(Path(".fairscore"), description="folder of all local state")
     host: str = Field("127.0.0.1", description="interface to listen on")
@@ -58,35 +51,6 @@ class Settings(BaseSettings):
     def embedded(self) -> bool:
         """Whether the system runs on its own embedded chain: the only case in which keys are made up."""
         return not self.rpc_url
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Put the sources in the order the module's docstring promises."""
-        toml = os.environ.get(f"{PREFIX}CONFIG")
-        files = TomlConfigSettingsSource(settings_cls, Path(toml)) if toml else None
-        if toml and not Path(toml).is_file():
-            raise FileNotFoundError(f"{PREFIX}CONFIG names {toml}, which is not a file")
-        chain = (init_settings, env_settings, _FromFile(settings_cls))
-        return (*chain, files) if files else chain
-
-
-class _FromFile(PydanticBaseSettingsSource):
-    """`FAIRSCORE_X_FILE=/run/secrets/x` instead of `FAIRSCORE_X=…`: values that must not stand in an environment."""
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
-        path = os.environ.get(f"{PREFIX}{field_name.upper()}_FILE") if field_name in FROM_FILE else None
-        return (Path(path).read_text().strip() if path else None), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
-        return {name: value for name, value in found.items() if value is not None}
 
 
 def settings(**overrides: Any) -> Settings:
