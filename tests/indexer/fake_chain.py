@@ -27,6 +27,7 @@ CONTRACT = b"\xc0" * 20
 SIGNER = b"\x51" * 20
 AUDITOR = b"\xa0" * 20
 RULES = keccak(b"rules")
+REASON = keccak(b"reason")
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,21 @@ def word(value: int | bytes) -> str:
     return (value.to_bytes(32, "big") if isinstance(value, int) else value.rjust(32, b"\0")).hex()
 
 
+def record_of(round_id: int, player: bytes, score: int) -> Record:
+    """The record of a play, with evidence of its own."""
+    return Record(player, score, round_id, keccak(b"%d %d" % (score, round_id) + player))
+
+
+def next_round(plays: dict[tuple[str, int], Play], game: str) -> int:
+    """The relay's serial of the game's next score."""
+    return 1 + sum(1 for other, _ in plays if other == game)
+
+
 class FakeChain:
     """Blocks 0 to `height`; what `indexer.follower.Chain` asks is answered from them."""
 
-    def __init__(self, *, timestamps_in_logs: bool = True) -> None:
+    def __init__(self, *, timestamps_in_logs: bool = True, signer: bytes = SIGNER, auditor: bytes = AUDITOR) -> None:
+        self.signer, self.auditor = signer, auditor
         self.contract = "0x" + CONTRACT.hex()
         self.chain_id, self.code_hash = 31337, keccak(b"code")
         self._salt = 0
@@ -137,11 +149,11 @@ class FakeChain:
         heads: dict[str, bytes], plays: dict[tuple[str, int], Play], logs: list[RpcLog],
     ) -> None:  # fmt: skip
         key = game_key(game)
-        first = 1 + sum(1 for other, _ in plays if other == game)
+        first = next_round(plays, game)
         packed = b""
         for offset, (player, score) in enumerate(scores):
-            evidence = keccak(b"%d %d" % (score, first + offset) + player)
-            record = Record(player, score, first + offset, evidence)
+            record = record_of(first + offset, player, score)
+            evidence = record.evidence_hash
             packed += pack_record(record)
             plays[game, record.round_id] = Play(
                 game, record.round_id, player, score, (header.number, len(logs)), evidence
@@ -149,9 +161,9 @@ class FakeChain:
             topics = [TOPICS["ScoreSubmitted"].hex(), key.hex(), word(player), word(record.round_id)]
             logs.append(self._log(header, tx_hash, len(logs), topics, word(score) + evidence.hex() + RULES.hex()))
         records_hash = keccak(packed)
-        head = next_head(heads.get(game, bytes(32)), key, RULES, records_hash, SIGNER, len(scores))
+        head = next_head(heads.get(game, bytes(32)), key, RULES, records_hash, self.signer, len(scores))
         heads[game] = head
-        topics = [TOPICS["BatchAccepted"].hex(), key.hex(), word(SIGNER)]
+        topics = [TOPICS["BatchAccepted"].hex(), key.hex(), word(self.signer)]
         data = records_hash.hex() + head.hex() + word(len(scores))
         logs.append(self._log(header, tx_hash, len(logs), topics, data))
 
@@ -162,13 +174,13 @@ class FakeChain:
         play = plays.get((game, round_id))
         if play is None or play.valid != invalid:
             return  # the contract would revert
-        key, reason = game_key(game), keccak(b"reason")
+        key = game_key(game)
         kind = ScoreInvalidated if invalid else ScoreReinstated
-        head = moderated_head(heads[game], kind(key, round_id, AUDITOR, reason, b""))
+        head = moderated_head(heads[game], kind(key, round_id, self.auditor, REASON, b""))
         heads[game] = head
         plays[game, round_id] = replace(play, valid=not invalid)
-        topics = [TOPICS[kind.__name__].hex(), key.hex(), word(round_id), word(AUDITOR)]
-        logs.append(self._log(header, tx_hash, len(logs), topics, reason.hex() + head.hex()))
+        topics = [TOPICS[kind.__name__].hex(), key.hex(), word(round_id), word(self.auditor)]
+        logs.append(self._log(header, tx_hash, len(logs), topics, REASON.hex() + head.hex()))
 
     # ------------------------------------------------------------------ being asked
 

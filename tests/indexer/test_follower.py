@@ -82,8 +82,8 @@ def change(chain: FakeChain, kind: str, value: object) -> None:
         case "submit", list():
             chain.submit(GAME, value)
             chain.mine()
-        case "judge", (int(), bool()) as ruling:
-            chain.judge(GAME, ruling[0], invalid=ruling[1])
+        case "judge", (int() as round_id, bool() as invalid):
+            chain.judge(GAME, round_id, invalid=invalid)
             chain.mine()
         case "mine", int():
             for _ in range(value):

@@ -40,11 +40,11 @@ class Reader:
 
     def __init__(self, earlier: "Reader | None" = None) -> None:
         self.rows: dict[str, dict[str, Any]] = dict(earlier.rows) if earlier else {}
-        self.total = earlier.total if earlier else 0
-        self.last_id = earlier.last_id if earlier else ""
+        self.total: int = earlier.total if earlier else 0
+        self.last_id: str = earlier.last_id if earlier else ""
         self.kinds: list[str] = []
         self.scores: set[str] = set(earlier.scores) if earlier else set()
-        self.complete = earlier.complete if earlier else False  # heard of every score there is
+        self.complete: bool = earlier.complete if earlier else False  # heard of every score there is
         self.task: asyncio.Task[bool] | None = None
         self._gone = asyncio.Event()
         self._buffer = b""
