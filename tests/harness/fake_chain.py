@@ -4,6 +4,8 @@ It is a fake, not a mock: `tests/relay/outbox/test_fake_chain.py` runs one suite
 chain. The contract's own protection against repeats can be switched off, so that the outbox's is really exercised.
 """
 
+# ruff: noqa: ARG002 - the parameters are the port's, whether this chain needs them or not
+
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -125,11 +127,16 @@ class FakeChain:
         known = set(self.recorded()) | {
             (log.topics[1], int.from_bytes(log.topics[3], "big")) for log in before if len(log.topics) == 4
         }
-        logs = []
+        logs: list[Log] = []
         for record in records:
             if self.dedupe and (call.game, record.round_id) in known:
                 continue
-            topics = (TOPICS["ScoreSubmitted"], call.game, bytes(12) + record.player, record.round_id.to_bytes(32, "big"))
+            topics = (
+                TOPICS["ScoreSubmitted"],
+                call.game,
+                bytes(12) + record.player,
+                record.round_id.to_bytes(32, "big"),
+            )
             data = record.score.to_bytes(32, "big") + record.evidence_hash + call.rules_hash
             index = len(before) + len(logs)
             logs.append(Log(self.contract, topics, data, at.number, at.hash, tx.tx_hash, index))
@@ -222,7 +229,9 @@ class FakeChain:
         else:
             fields = rlp.decode(raw)
             nonce, tip, fee, gas, data = (fields[0], fields[1], fields[1], fields[2], fields[5])
-        number = {name: int.from_bytes(value, "big") for name, value in zip("ntfg", (nonce, tip, fee, gas), strict=True)}
+        number = {
+            name: int.from_bytes(value, "big") for name, value in zip("ntfg", (nonce, tip, fee, gas), strict=True)
+        }
         tx = Tx(keccak(raw), number["n"], number["f"], number["t"], number["g"], bytes(data))
         if tx.nonce < self.next_nonce():
             return SendAnswer(False, -32000, f"nonce too low: next nonce {self.next_nonce()}, tx nonce {tx.nonce}")

@@ -1,8 +1,9 @@
-"""What outbox tests share: a database with accepted scores, an outbox over any chain, and the oracle of its promises."""
+"""What outbox tests share: a database with accepted scores, an outbox over any chain, the oracle of its promises."""
 
+import asyncio
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -81,7 +82,7 @@ class Bench:
         start = self.rounds[game]
         self.rounds[game] += count
         rows = [self.row(game, start + number + 1, rules) for number in range(count)]
-        await self.writer.run(lambda c: c.execute(submissions.insert(), rows) and None)
+        await self.writer.run(lambda c: c.execute(submissions.insert(), rows).rowcount)
         return [str(row["id"]) for row in rows]
 
     def row(self, game: str, round_id: int, rules: bytes) -> dict[str, object]:
@@ -108,7 +109,12 @@ class Bench:
     async def statuses(self) -> Counter[str]:
         """How many submissions have each status."""
         query = select(submissions.c.status, func.count()).group_by(submissions.c.status)
-        return Counter({status: count for status, count in await self.database.read(lambda c: c.execute(query).all())})
+        rows = await self.database.read(lambda c: c.execute(query).all())
+        return Counter({str(row[0]): int(row[1]) for row in rows})
+
+    async def all_final(self, count: int) -> bool:
+        """Whether that many submissions are final."""
+        return (await self.statuses())["final"] == count
 
     async def history(self, submission_id: str) -> list[str]:
         """The statuses a submission went through."""
@@ -125,8 +131,8 @@ def _problems(c: Connection) -> list[str]:
     checks = {
         "a nonce is missing": "SELECT count(*) FROM (SELECT max(nonce) - min(nonce) + 1 - count(*) AS gap FROM slots "
         "GROUP BY chain_id, signer) g WHERE gap <> 0",
-        "a live slot has no attempt": "SELECT count(*) FROM slots s WHERE s.state IN ('live', 'mined', 'final') AND NOT "
-        "EXISTS (SELECT 1 FROM attempts a WHERE a.nonce = s.nonce AND a.signer = s.signer)",
+        "a live slot has no attempt": "SELECT count(*) FROM slots s WHERE s.state IN ('live', 'mined', 'final') AND "
+        "NOT EXISTS (SELECT 1 FROM attempts a WHERE a.nonce = s.nonce AND a.signer = s.signer)",
         "an accepted score is in an open batch": "SELECT count(*) FROM submissions s JOIN batch_scores b ON "
         "b.submission_id = s.id AND b.unresolved = 1 WHERE s.status = 'accepted'",
         "a queued score is in no open batch": "SELECT count(*) FROM submissions s WHERE s.status IN "
@@ -136,6 +142,15 @@ def _problems(c: Connection) -> list[str]:
         "<> (SELECT h.status FROM history h WHERE h.submission_id = s.id ORDER BY h.seq DESC LIMIT 1)",
     }
     return [name for name, query in checks.items() if c.scalar(text(query))]
+
+
+async def eventually(holds: Callable[[], Awaitable[bool]], timeout_s: float = 60.0) -> None:
+    """Wait until it holds."""
+    for _ in range(int(timeout_s / 0.05)):
+        if await holds():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it never held")
 
 
 @asynccontextmanager

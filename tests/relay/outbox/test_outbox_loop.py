@@ -113,9 +113,7 @@ def carry(chain: FakeChain, b: Bench, round_ids: list[int], score: int | None = 
         topics = (TOPICS["ScoreSubmitted"], GAME, bytes(12) + player, round_id.to_bytes(32, "big"))
         data = (score or 1000 + round_id).to_bytes(32, "big") + evidence + RULES
         logs.append(Log(CONTRACT, topics, data, head.header.number, head.header.hash, tx_hash, index))
-    head.receipts.append(
-        Receipt(tx_hash, head.header.number, head.header.hash, True, 21_000, tuple(logs), None)
-    )
+    head.receipts.append(Receipt(tx_hash, head.header.number, head.header.hash, True, 21_000, tuple(logs), None))
     return tx_hash
 
 
