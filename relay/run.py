@@ -7,6 +7,7 @@ it in the reverse order, within two seconds.
 import asyncio
 import gc
 import logging
+import os.path
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -122,7 +123,7 @@ class Composition:
         if devnet is not None:
             self._facts.append(("JSON-RPC", f"{url}/devnet/rpc"))
             path = write_info(settings.home, url, footing, self._game_id, KeyStore(database))
-            self._facts.append(("API keys", str(path)))
+            self._facts.append(("API keys", os.path.relpath(path)))
         relay = await self._start_relay(stack, database, writer, footing, games) if "relay" in self._parts else None
         if "indexer" in self._parts:
             indexer = await self._start_indexer(stack, database, writer, footing, games)
