@@ -236,7 +236,7 @@ export class PlayPanel {
     this.#show(
       "accepted",
       el("h2", {}, "Accepted: ", el("strong", { text: number(answer.score) })),
-      el("p", { class: "reason", text: `${answer.message ?? "Recomputed, signed and durable."}` }),
+      el("p", { class: "reason", text: "Recomputed and signed by the relay, durable before it answered." }),
       list,
       ticks,
       verdict,

@@ -79,7 +79,7 @@ class _ModuleFiles(http.server.SimpleHTTPRequestHandler):
         if self.path != "/blank":
             super().do_GET()
             return
-        body = b"<!doctype html><title>blank</title>"
+        body = b"<!doctype html><title>blank</title><link rel=icon href=/icon.svg>"
         self.send_response(200)
         self.send_header("Content-Type", "text/html")
         self.send_header("Content-Length", str(len(body)))
