@@ -123,9 +123,11 @@ async def random_life(url: str, seed: int) -> None:
                 accepted += len(await b.accept(chance.randint(1, 5)))
         chain.base_fee, chain.down, chain.fate, chain.gas_fault = GWEI, False, [], set()
         last = b.outbox(chain, settings=settings)
-        for _ in range(60):
+        for _ in range(300):  # with one score per batch and one batch in flight, each takes a block
             await last.step()
             chain.mine()
+            if await b.all_final(accepted):
+                break
         assert await b.statuses() == Counter(final=accepted), seed
         assert sorted(chain.recorded()) == [(GAME, number) for number in range(1, accepted + 1)], seed
         await b.check_invariants()
