@@ -204,6 +204,9 @@ class FakeChain:
             raise TooMuchError(-32005, f"query returned more than {self.results_max} results")
         return self.tamper(found)
 
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
     async def finalized(self) -> int | None:
         """The finalized tag."""
         return self.finalized_tag
