@@ -47,28 +47,34 @@ class Progress:
         """
         loop = asyncio.get_running_loop()
         ends = loop.time() + timeout_s
-        while (left := ends - loop.time()) > 0:
-            standing = await self._next(submission_id, min(left, self._poll_s))
-            if standing is None and self._read is not None:
-                standing = await self._read(submission_id)
-            if standing is not None and standing.status in until:
-                return standing
-        return None
-
-    async def _next(self, submission_id: str, timeout_s: float) -> Standing | None:
-        future: asyncio.Future[Standing] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(submission_id, []).append(future)
+        told = self._register(submission_id)
         try:
-            async with asyncio.timeout(timeout_s):
-                return await future
-        except TimeoutError:
+            while (left := ends - loop.time()) > 0:
+                await asyncio.wait([told], timeout=min(left, self._poll_s))
+                standing: Standing | None = None
+                if told.done():
+                    standing = told.result()
+                    told = self._register(submission_id)
+                elif self._read is not None:
+                    standing = await self._read(submission_id)
+                if standing is not None and standing.status in until:
+                    return standing
             return None
         finally:
-            if (futures := self._waiting.get(submission_id)) is not None:
-                if future in futures:
-                    futures.remove(future)
-                if not futures:
-                    self._waiting.pop(submission_id, None)
+            self._forget(submission_id, told)
+
+    def _register(self, submission_id: str) -> "asyncio.Future[Standing]":
+        future: asyncio.Future[Standing] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(submission_id, []).append(future)
+        return future
+
+    def _forget(self, submission_id: str, future: "asyncio.Future[Standing]") -> None:
+        futures = self._waiting.get(submission_id)
+        if futures is None or future not in futures:
+            return
+        futures.remove(future)
+        if not futures:
+            del self._waiting[submission_id]
 
     def waiting(self) -> int:
         """Return how many submissions somebody waits for."""

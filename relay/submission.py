@@ -15,7 +15,7 @@ from relay.errors import CallerError, FieldError, PayloadError
 from relay.games import Game, Games
 from relay.keccak import checksum_address, keccak
 from relay.rules.verdict import Verdict
-from relay.strict_json import Request, decode
+from relay.strict_json import Request, decode, nested_deeply
 
 C = TypeVar("C", bound=Request)
 
@@ -153,6 +153,8 @@ def _claim_bytes(request: "ScoreSubmission[Any]") -> bytes:
 
 
 def _named_game(body: bytes, games: Games, default_game: str | None) -> Game:
+    if nested_deeply(body):
+        raise PayloadError("The body is nested too deeply.")
     try:
         named = _peek.decode(body).game_id
     except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError):

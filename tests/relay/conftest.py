@@ -1,0 +1,132 @@
+"""A relay without a chain: database, writer, intake and HTTP application, all real."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from relay.api.application import RelayParts, application
+from relay.api.asgi import Api
+from relay.api.auth import KeyRing
+from relay.attestation import Domain
+from relay.games import GameConfig, Games
+from relay.group import Attestor
+from relay.health import Check
+from relay.intake import Intake
+from relay.progress import Progress
+from relay.signer import LocalSigner
+from relay.store import intake as submissions
+from relay.store import migrate
+from relay.store.engine import Database, open_database
+from relay.store.keys import KeyStore
+from relay.store.writer import Writer
+
+SECRET = bytes.fromhex("59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d")
+DOMAIN = Domain(31337, bytes.fromhex("5fbdb2315678afecb367f032d93f642f64180aa3"))
+PLAYER = "0x52908400098527886E0F7030069857D2E4169EE7"
+PLAY = {"score": 2652, "perfect": 45, "good": 12, "miss": 3, "combo": 42, "gameTime": 30000}
+
+
+@dataclass
+class Reply:
+    """One HTTP answer."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body as a value."""
+        return json.loads(self.body)
+
+
+@dataclass
+class Relay:
+    """What a test may touch."""
+
+    database: Database
+    writer: Writer
+    intake: Intake
+    api: Api
+    keys: KeyStore
+    checks: dict[str, Check] = field(default_factory=dict)
+
+    async def request(
+        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> Reply:
+        """Send one request through plain ASGI."""
+        path, _, query = path.partition("?")
+        given = [(name.lower().encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
+        scope = {"type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": given}
+        sent: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body or b"", "more_body": False}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await self.api(scope, receive, send)
+        start, content = sent
+        found = {name.decode(): value.decode("latin-1") for name, value in start["headers"]}
+        return Reply(start["status"], found, content["body"])
+
+    async def submit(self, body: object = None, **headers: str) -> Reply:
+        """Post a score, by default answered at once."""
+        raw = body if isinstance(body, bytes) else json.dumps(body or play()).encode()
+        named = {"prefer": "respond-async"} | {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.request("POST", "/api/submit-score", raw, named)
+
+
+def play(player: str = PLAYER, **changes: Any) -> dict[str, Any]:
+    """A submission that is accepted, changed as told; keys of the play go into `scoreData`."""
+    body: dict[str, Any] = {"playerAddress": player, "scoreData": dict(PLAY)}
+    for name, value in changes.items():
+        (body["scoreData"] if name in PLAY else body)[name] = value
+    return body
+
+
+@asynccontextmanager
+async def running(url: str, *games: GameConfig, signer: bool = True) -> AsyncIterator[Relay]:
+    """A relay over the database at `url`."""
+    database = open_database(url)
+    migrate.upgrade(database, "relay")
+    writer = Writer(database)
+    writer.start()
+    configured = Games(list(games) or [GameConfig("streambeat", anonymous_submit=True, allowed_origins=("*",))])
+    attestor = Attestor(LocalSigner(SECRET), DOMAIN, 86_400) if signer else None
+    progress = Progress(lambda submission_id: submissions.standing(database, submission_id), poll_s=0.02)
+    intake = Intake(writer, database, attestor, configured, progress)
+    await intake.start()
+    checks = {"database": Check(True, "answers")}
+
+    async def ready() -> dict[str, Check]:
+        return checks
+
+    parts = RelayParts(intake, database)
+    api = application(ready=ready, relay=parts, authenticate=KeyRing(database, writer))
+    try:
+        yield Relay(database, writer, intake, api, KeyStore(database), checks)
+    finally:
+        await intake.stop()
+        await writer.stop()
+        database.close()
+
+
+Running = Callable[..., AbstractAsyncContextManager[Relay]]
+
+
+@pytest.fixture
+def relay_at() -> Running:
+    """`async with relay_at(url, *games) as relay:` starts a relay without a chain."""
+    return running
+
+
+@pytest.fixture
+def make_play() -> Callable[..., dict[str, Any]]:
+    """`make_play(score=…, gameTime=…)` is a submission's body."""
+    return play
