@@ -100,12 +100,13 @@ def test_bodies_in_pieces_and_clients_that_leave(sqlite_url: str, relay_at: Any,
 
     async def scenario() -> None:
         async with relay_at(sqlite_url) as relay:
-            pieces = [
+            pieces: list[dict[str, Any]] = [
                 {"type": "http.request", "body": raw[at : at + 20], "more_body": True} for at in range(0, len(raw), 20)
             ]
             ended = [*pieces, {"type": "http.request"}]
             assert (await ask(relay.api, ended, [(b"prefer", b"respond-async")]))[0]["status"] == 202
-            assert await ask(relay.api, [*pieces[:2], {"type": "http.disconnect"}], []) == []
+            left: list[dict[str, Any]] = [*pieces[:2], {"type": "http.disconnect"}]
+            assert await ask(relay.api, left, []) == []
             assert (await ask(relay.api, [], [(b"content-length", b"99999999")]))[0]["status"] == 413
             big: dict[str, Any] = {"type": "http.request", "body": b" " * 600_000, "more_body": True}
             assert (await ask(relay.api, [big, big], []))[0]["status"] == 413
