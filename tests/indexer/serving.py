@@ -61,7 +61,7 @@ class Serving:
             await self._server.serve(sockets=[listener])
         await self.service.stop()
         for left in list(self._server.server_state.connections):  # a process that ends lets go of them by itself
-            left.transport.abort()  # type: ignore[union-attr]
+            left.transport.abort()
         await asyncio.sleep(0)
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
