@@ -99,7 +99,9 @@ export class Details {
         place.replaceChildren(el("p", { class: "warning", text }));
         return;
       }
-      const comparisons = [compare(`keccak-256 of ${number(bytes.length)} bytes`, row.evidenceHash, computed)];
+      const comparisons = [
+        compare(`keccak-256 of its ${number(bytes.length)} bytes is the hash on the chain`, row.evidenceHash, computed),
+      ];
       /** @type {HTMLElement[]} */
       const documents = [];
       if (ok) {

@@ -196,8 +196,8 @@ export function checkList(checks) {
       el("span", { text: figure(name, value) }),
     ]);
     const label = CHECKS[/** @type {keyof typeof CHECKS} */ (code)];
-    // What is wrong is said in the relay's words; what is right needs only its name.
-    const name = (result === "fail" || result === "flag" ? (reason ?? detail) : null) ?? label ?? code;
+    // A refusal's reason stands above the list; a flag's stands only here.
+    const name = (result === "flag" || !label ? (reason ?? detail) : null) ?? label ?? code;
     list.append(
       el(
         "li",
