@@ -49,14 +49,17 @@ def bed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bed]:
 
 
 def killer(server: Fairscore, at: list[int], seed: int) -> Callable[[Ledger], Coroutine[Any, Any, None]]:
-    """Kills and restarts the server each time so many submissions are answered, a random moment later."""
+    """Kills and restarts the server each time so many submissions are answered, a random moment later.
+
+    Every second time the embedded chain dies with it, as when the power goes; else it is left an orphan.
+    """
     moments = random.Random(seed)
 
     async def kill(ledger: Ledger) -> None:
-        for answered in at:
+        for turn, answered in enumerate(at):
             await ledger.answered(answered)
             await asyncio.sleep(moments.uniform(0, 0.3))  # somewhere in the sender's work, not always at the same place
-            await asyncio.to_thread(server.kill)
+            await asyncio.to_thread(server.kill, with_children=turn % 2 == 1)
             await asyncio.to_thread(server.start)
 
     return kill
@@ -145,7 +148,10 @@ def survive(bed: Bed, count: int, players: int, kills: int) -> None:
     """The whole story: load, kills, settlement, and every comparison."""
     at = [count * (step + 1) // (kills + 1) for step in range(kills)]
     worker = killer(bed.server, at, seed=count)
-    ledger = asyncio.run(submit_all(bed.server.port, requests_of(count, players), CONNECTIONS, worker))
+    rate = 400 + count * 0.4  # slow enough that plays are left at the last kill
+    requests = requests_of(count, players)
+    ledger = asyncio.run(submit_all(bed.server.port, requests, CONNECTIONS, worker, per_second=rate))
+    print(f"{kills} kills: {ledger.broken} requests broken, {ledger.replayed} of them had been accepted unheard")
     assert ledger.broken > 0, "no request was under way at any kill: the test tested nothing"
     contract = next(iter(ledger.answers.values()))["receipt"]["typedData"]["domain"]["verifyingContract"]
     wait_until("on chain", lambda: len(scores_on_chain(bed.rpc_url, contract)) >= count, 60 + count / 25)

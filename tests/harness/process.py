@@ -129,9 +129,12 @@ class Fairscore:
             raise ProcessError(f"{self} was never started")
         return self.process
 
-    def kill(self) -> None:
-        """SIGKILL to the process alone: what it left behind is its own affair."""
-        self.running.kill()
+    def kill(self, *, with_children: bool = False) -> None:
+        """SIGKILL to the process alone (what it leaves behind is its own affair), or to all of its session at once."""
+        if with_children:
+            os.killpg(self.running.pid, signal.SIGKILL)
+        else:
+            self.running.kill()
         self.running.wait(10)
 
     def stop(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = 30) -> float:
