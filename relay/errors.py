@@ -114,6 +114,9 @@ PROBLEMS: dict[str, Problem] = {
         400, "Path parameter invalid", "A part of the path is not of the form this operation takes."
     ),
     "HEADER_INVALID": Problem(400, "Header invalid", "A header of the request cannot be understood."),
+    "REQUEST_MALFORMED": Problem(400, "Not HTTP", "The bytes received are not an HTTP/1.1 request."),
+    "REQUEST_TIMEOUT": Problem(408, "Request too slow", "The request was not received completely within 60 seconds."),
+    "HEAD_TOO_LARGE": Problem(431, "Head too large", "Address and headers of a request are limited to 64 KiB."),
     "GAME_REQUIRED": Problem(
         400, "Game required", "`gameId` may be left out only where the relay serves one game or the key belongs to one."
     ),

@@ -13,7 +13,10 @@ from typing import Any
 
 import uvicorn
 
+from relay.connection import SWEEP_S, Connection, refuse_overdue
+
 BACKLOG = 4096
+SWEEP_TICKS = int(SWEEP_S * 10)  # uvicorn ticks ten times a second
 GRACE_S = 1  # for answers under way; streams are ended before it starts
 
 
@@ -47,7 +50,7 @@ class Server(uvicorn.Server):
     def __init__(self, app: Any, before_stop: Callable[[], None]) -> None:
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=Connection,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -63,6 +66,12 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Do nothing: `stop_on_signals` does it."""
         yield
+
+    async def on_tick(self, counter: int) -> bool:
+        """Let go of clients that never finish their request."""
+        if counter % SWEEP_TICKS == 0:
+            refuse_overdue(self.server_state.connections, asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
 
     def stop(self) -> None:
         """End the streams, then stop; a second call stops without waiting for answers under way."""
