@@ -17,13 +17,17 @@ from indexer.store import bulk
 from indexer.store.ledger import SqlLedger
 from indexer.store.tables import blocks, boards, chain, games, standings, stream
 from indexer.window import ROWS, Window
+from relay.store.engine import StoreUnavailableError
 
 KEPT_BLOCKS = 1024
 MESSAGES_MAX = 20_000  # a reorganisation that would retract more scores than this starts a new epoch instead
 
 
-class SupersededError(Exception):
+class SupersededError(StoreUnavailableError):
     """Another process moved the checkpoint: what is in memory here is out of date."""
+
+    def __init__(self) -> None:
+        super().__init__("another indexer moved the checkpoint")
 
 
 def commit_step(
