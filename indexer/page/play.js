@@ -214,7 +214,7 @@ export class PlayPanel {
     this.result.hidden = false;
     this.result.replaceChildren(...content.filter((node) => node !== null));
     const behavior = matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth";
-    this.result.scrollIntoView({ behavior, block: "nearest" });
+    this.result.scrollIntoView({ behavior, block: this.result.offsetHeight < innerHeight ? "nearest" : "start" });
   }
 
   /**
