@@ -5,6 +5,7 @@ Pure. The common case costs one typed decode; only a refused body is walked a se
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -111,8 +112,8 @@ def _loads(body: bytes) -> Any:
 def _pairs(pairs: list[tuple[str, Any]]) -> _Pairs:
     result = _Pairs(pairs)
     if len(result) != len(pairs):
-        names = [name for name, _ in pairs]
-        result.repeated = tuple(name for name in result if names.count(name) > 1)
+        counted = Counter(name for name, _ in pairs)
+        result.repeated = tuple(name for name, times in counted.items() if times > 1)
     return result
 
 

@@ -9,6 +9,7 @@ import logging
 import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from time import perf_counter
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
@@ -23,6 +24,8 @@ from relay.api.problems import problem
 from relay.errors import CallerError, FairscoreError, FieldError, OurError
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._~:@/+=-]{1,128}")
+WHOLE = re.compile(r"-?[0-9]{1,18}")
+DISCARD_MAX = 16 * 1024 * 1024
 BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/=-]{1,512}) *", re.IGNORECASE)
 
 log = logging.getLogger(__name__)
@@ -36,7 +39,7 @@ class Observe(Protocol):
 
 
 class ClientGoneError(Exception):
-    """The client closed the connection before its request was complete; there is nobody to answer."""
+    """There is nobody to answer: the client closed the connection early, or has all it asked for."""
 
 
 class Api:
@@ -176,6 +179,9 @@ class Api:
                 started = True
                 message = {**message, "headers": [*message.get("headers", ()), *added]}
             await send(message)
+            if call.scope["method"] == "HEAD":  # that was all of the answer
+                await send({"type": "http.response.body", "body": b""})
+                raise ClientGoneError
 
         try:
             await self._admit(operation, call)
@@ -247,6 +253,8 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int
         raise CallerError("MEDIA_TYPE_UNSUPPORTED", "Bodies are taken as they are, without content encoding.")
     announced = headers.get(b"content-length", b"0")
     if len(announced) > 15 or (announced.isdigit() and int(announced) > limit):
+        if b"expect" not in headers:  # who asks first has sent nothing
+            await _discard(receive)
         raise _too_large(limit)
     chunks: list[bytes] = []
     size = 0
@@ -257,10 +265,27 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > limit:
+            if message.get("more_body", False):
+                await _discard(receive)
             raise _too_large(limit)
         if not message.get("more_body", False):
             return b"".join((*chunks, chunk)) if chunks else chunk
         chunks.append(chunk)
+
+
+async def _discard(receive: Receive) -> None:
+    """Take the rest of a body that is refused, within reason, and keep none of it.
+
+    A connection closed over unread bytes is reset, and the reset takes the answer with it.
+    """
+    size = 0
+    while size < DISCARD_MAX:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        size += len(message.get("body", b""))
+        if not message.get("more_body", False):
+            return
 
 
 def read_query(kind: type[msgspec.Struct], query_string: bytes) -> msgspec.Struct:
@@ -283,6 +308,11 @@ def read_query(kind: type[msgspec.Struct], query_string: bytes) -> msgspec.Struc
         elif name in values:
             wrong.append(FieldError(f"?{shown}", "FIELD_REPEATED", f"`{shown}` is given twice"))
         values[name] = value
+    wrong += [
+        FieldError(f"?{name}", "FIELD_INVALID", "Expected a whole number")
+        for name in _whole_numbers(kind)
+        if name in values and WHOLE.fullmatch(values[name]) is None  # the conversion below would take 1e2
+    ]
     if not wrong:
         try:
             return msgspec.convert(values, kind, strict=False)
@@ -291,6 +321,14 @@ def read_query(kind: type[msgspec.Struct], query_string: bytes) -> msgspec.Struc
             wrong.append(FieldError("?" + where.rstrip("`"), "FIELD_INVALID", text))
     detail = f"Query parameter {wrong[0].pointer[1:]!r}: {wrong[0].detail}"
     raise CallerError("QUERY_INVALID", detail, fields=wrong[:20])
+
+
+@lru_cache
+def _whole_numbers(kind: type[msgspec.Struct]) -> frozenset[str]:
+    """Return the names of the parameters that are integers."""
+    types = {field.encode_name: msgspec.inspect.type_info(field.type) for field in msgspec.structs.fields(kind)}
+    bare = {name: of.type if isinstance(of, msgspec.inspect.Metadata) else of for name, of in types.items()}
+    return frozenset(name for name, of in bare.items() if isinstance(of, msgspec.inspect.IntType))
 
 
 def _other_method(place: _Place, method: str, call: Call) -> Answer:

@@ -21,7 +21,7 @@ from relay.submission import Submission, read
 
 SUBMITTERS = frozenset({"server", "client"})
 ROUTE = "POST /api/submit-score"
-KEY = re.compile(r"[\x21-\x7e]{1,255}")
+KEY = re.compile(r"[\x21\x23-\x7e]{1,255}")  # a quotation mark only around it
 RETRY_S = 0.1  # how often a retry without a key looks whether the first answer is given
 
 
@@ -95,8 +95,9 @@ def idempotency_key(header: bytes | None, field: str | None) -> str | None:
     """
     if header is None and field is None:
         return None
-    given = [_unquoted(text) for text in (header.decode("latin-1") if header is not None else None, field) if text]
-    if not given or any(KEY.fullmatch(key) is None for key in given):
+    both = (None if header is None else header.decode("latin-1"), field)
+    given = [_unquoted(text) for text in both if text is not None]
+    if any(KEY.fullmatch(key) is None for key in given):
         raise CallerError("IDEMPOTENCY_KEY_INVALID", "An idempotency key is 1 to 255 visible ASCII characters.")
     if len(set(given)) > 1:
         raise CallerError("IDEMPOTENCY_KEY_INVALID", "Header and body name different idempotency keys.")

@@ -107,9 +107,15 @@ def test_bodies_in_pieces_and_clients_that_leave(sqlite_url: str, relay_at: Any,
             assert (await ask(relay.api, ended, [(b"prefer", b"respond-async")]))[0]["status"] == 202
             left: list[dict[str, Any]] = [*pieces[:2], {"type": "http.disconnect"}]
             assert await ask(relay.api, left, []) == []
-            assert (await ask(relay.api, [], [(b"content-length", b"99999999")]))[0]["status"] == 413
+            announced = [(b"content-length", b"99999999")]
+            assert (await ask(relay.api, [], [*announced, (b"expect", b"100-continue")]))[0]["status"] == 413
             big: dict[str, Any] = {"type": "http.request", "body": b" " * 600_000, "more_body": True}
-            assert (await ask(relay.api, [big, big], []))[0]["status"] == 413
+            last: dict[str, Any] = {"type": "http.request"}
+            # The rest is taken, for a connection closed over unread bytes is reset, and the answer lost; up to 16 MiB.
+            for headers in ([], announced):
+                assert (await ask(relay.api, [big, big, last], headers))[0]["status"] == 413
+                assert (await ask(relay.api, [big] * 32, headers))[0]["status"] == 413
+                assert await ask(relay.api, [big, big, big, {"type": "http.disconnect"}], headers) == []
 
     run(scenario)
 
@@ -249,7 +255,8 @@ def test_lists_page_by_keyset(database_url: str, relay_at: Any, make_play: Make)
             assert seen == sorted(ids, reverse=True)
             own = (await relay.request("GET", f"/api/submissions?player={players[0]}")).json["submissions"]
             assert [row["status"] for row in own] == ["rejected", "accepted"]
-            for query in ("limit=0", "limit=201", "limit=x", "cursor=zzz", "cursor=%ff", "nope=1", "limit=1&limit=2",
+            for query in ("limit=0", "limit=201", "limit=1e1", "limit=1.0", "limit=%2B1", "limit=x", "cursor=zzz",
+                          "cursor=%ff", "nope=1", "limit=1&limit=2",
                           "player=0x12", "status=lost", "a=%ff", "cursor=c3ViXyc7"):  # fmt: skip
                 assert (await relay.request("GET", f"/api/submissions?{query}")).status == 400, query
             for odd in ("gameId=%00", "gameId=%F0%9F%98%80"):
@@ -354,7 +361,7 @@ def test_errors_in_endpoints_and_streams() -> None:  # noqa: C901 - four little 
         routes=[Mount("/", fallback)],
     )
 
-    async def ask(path: str) -> list[Any]:
+    async def ask(path: str, method: str = "GET") -> list[Any]:
         sent: list[Any] = []
 
         async def send(message: Any) -> None:
@@ -363,10 +370,12 @@ def test_errors_in_endpoints_and_streams() -> None:  # noqa: C901 - four little 
         async def receive() -> dict[str, Any]:
             return {"type": "http.request"}
 
-        await api({"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": []}, receive, send)
+        await api({"type": "http", "method": method, "path": path, "query_string": b"", "headers": []}, receive, send)
         return sent
 
     async def scenario() -> None:
+        start, body = await ask("/stream/late", "HEAD")  # of a stream it gets the head, and the end
+        assert (start["status"], body["body"], body.get("more_body", False)) == (200, b"", False)
         start, body = await ask("/broken")
         assert start["status"] == 500
         assert b"secret" not in body["body"]
