@@ -4,6 +4,7 @@ Touches one RPC endpoint. Answers are decoded by hand from the raw JSON (web3's 
 the hot path); nothing is retried here, because what a failed send means is decided in `relay.outbox`.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Any, TypeAlias, cast
 
@@ -12,6 +13,8 @@ from web3 import AsyncHTTPProvider, AsyncWeb3
 from web3.types import RPCEndpoint
 
 from relay.chain_types import Block, ChainAnswerError, ChainUnavailableError, Fees, Log, Receipt, SendAnswer
+
+logging.getLogger("web3.providers").setLevel(logging.WARNING)  # it logs the endpoint's URL, which can hold a token
 
 BATCH_CALLS_MAX = 50  # below what public endpoints allow
 Tag: TypeAlias = int | str

@@ -210,7 +210,7 @@ class Rpc:
         """eth_feeHistory: base fees, gas use and the tips paid at the asked percentiles."""
         newest = self._state_number(params, 1)
         count = min(max(_int(_at(params, 0, "0x1")), 1), 1024, newest + 1)
-        percentiles = _at(params, 2, None) or []
+        percentiles = _shares(_at(params, 2, None) or [])
         blocks = self.node.chain.blocks[newest - count + 1 : newest + 1]
         following = newest + 1
         head = self.node.chain.head.number
@@ -226,7 +226,7 @@ class Rpc:
                 tips = sorted(
                     effective_gas_price(item, block) - self.node.base_fee(block.number) for item in block.transactions
                 ) or [0]
-                picks = [tips[min(int(len(tips) * float(share) / 100), len(tips) - 1)] for share in percentiles]
+                picks = [tips[min(int(len(tips) * share / 100), len(tips) - 1)] for share in percentiles]
                 history["reward"].append([quantity(tip) for tip in picks])
         return history
 
@@ -267,6 +267,14 @@ def _bytes(value: object, length: int | None) -> bytes:
         if decoded is not None and length in (None, len(decoded)):
             return decoded
     raise RpcError(INVALID_PARAMS, "invalid argument: expected 0x hex data" + (f" of {length} bytes" if length else ""))
+
+
+def _shares(value: object) -> list[float]:
+    if isinstance(value, list) and len(value) <= 100:
+        shares = [float(item) for item in value if isinstance(item, int | float) and 0 <= item <= 100]
+        if len(shares) == len(value):
+            return shares
+    raise RpcError(INVALID_PARAMS, "invalid reward percentiles: a list of numbers from 0 to 100")
 
 
 def _addresses(value: object) -> frozenset[bytes] | None:
