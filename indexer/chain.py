@@ -232,7 +232,7 @@ class Rpc:
         try:
             async with self._session.post(self._url, data=body, headers={"Content-Type": "application/json"}) as answer:
                 raw = await answer.read()
-        except (aiohttp.ClientError, OSError) as error:  # an asyncio timeout is an OSError
+        except (aiohttp.ClientError, OSError, RuntimeError) as error:  # a timeout is an OSError; RuntimeError: closed
             raise UnreachableError(f"the provider does not answer ({type(error).__name__})") from None
         if answer.status >= 400 and not raw.lstrip().startswith((b"{", b"[")):
             raise UnreachableError(f"the provider answered {answer.status}")

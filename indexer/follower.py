@@ -163,7 +163,10 @@ class Follower:
 
     def _note(self, error: Exception) -> None:
         known = isinstance(error, ChainError | LogError | BrokenChainError | ChainIdentityError | StoreUnavailableError)
-        self.health.trouble = str(error) if known else f"internal error ({type(error).__name__})"
+        before, self.health.trouble = (
+            self.health.trouble,
+            str(error) if known else f"internal error ({type(error).__name__})",
+        )
         if isinstance(error, BrokenChainError):
             self.health.broken = str(error)
             self.health.broken_count += 1
@@ -171,7 +174,8 @@ class Follower:
             self.health.wrong_chain = str(error)
         if isinstance(error, StoreUnavailableError):
             self.state = None  # whether the commit took effect is unknown: read anew
-        log.warning("following paused: %s", self.health.trouble)
+        if self.health.trouble != before:
+            log.warning("following paused: %s", self.health.trouble)
 
     async def step(self) -> bool:
         """Do the next thing there is to do; returns whether there may be more at once.

@@ -38,7 +38,10 @@ class Health:
         lag = f"{behind} blocks behind block {self.head}" if behind is not None else "nothing read yet"
         current = not silent and behind is not None and behind <= BEHIND_BLOCKS and not self.deep
         return {
-            "indexer.chain": Check(not self.wrong_chain and behind is not None, self.wrong_chain or "as stored"),
+            "indexer.chain": Check(
+                not self.wrong_chain and behind is not None,
+                self.wrong_chain or ("not compared yet" if behind is None else "the one the rows are of"),
+            ),
             "indexer.lag": Check(current, "; ".join(part for part in (lag, self.deep, self.trouble) if part)),
             "indexer.events": Check(not self.broken, self.broken or "they reproduce the contract's heads"),
         }
