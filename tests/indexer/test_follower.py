@@ -73,7 +73,7 @@ def test_any_history_equals_a_fold_over_the_canonical_chain(
 ) -> None:
     """Each operation is followed by a look of the follower, or is not."""
     wipe(database)
-    asyncio.run(_history(database, operations, timestamps))
+    asyncio.run(check_history(database, operations, timestamps))
 
 
 def change(chain: FakeChain, kind: str, value: object) -> None:
@@ -112,7 +112,9 @@ async def disturb(watching: Watching, readers: list[Reader], kind: str) -> None:
         readers[0] = await _resumed(watching, readers[0])
 
 
-async def _history(database: Database, operations: list[tuple[tuple[str, object], bool]], timestamps: bool) -> None:
+async def check_history(
+    database: Database, operations: list[tuple[tuple[str, object], bool]], timestamps: bool
+) -> None:
     chain = FakeChain(timestamps_in_logs=timestamps)
     watching = Watching(chain, database)
     try:
@@ -384,6 +386,7 @@ def test_events_left_out_while_nothing_could_be_verified_are_fetched_later(datab
         chain.heads = heads  # type: ignore[method-assign]
         await watching.catch_up()
         agree(watching, chain)
+        assert watching.follower.health.broken == ""
 
     run(database, scenario)
 
