@@ -230,7 +230,8 @@ def _judge(group: _Group, game: Game, players: dict[bytes, _Player], entries: li
         if entry.accepted and verdict.score is not None:
             scores.append(verdict.score)
             del scores[:-HISTORY_LENGTH]
-        group.flags += of_verdict(game.id, submission.player_text, SUBMIT_ACTION, entry.id, verdict)
+        if verdict.violated:
+            group.flags += of_verdict(game.id, submission.player_text, SUBMIT_ACTION, entry.id, verdict)
     changed = [player.row(subject) for subject, player in players.items() if player.changed]
     if changed:
         group.store.save_windows(group.connection, game.id, SUBMIT_ACTION, changed, group.now_ms)

@@ -3,6 +3,7 @@
 Pure, except that `ruleset` reads the installed packages' entry points for an id that is not in the table.
 """
 
+import re
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 
@@ -12,6 +13,7 @@ from relay.rules import streambeat
 from relay.rules.ruleset import BoundRuleset, Ruleset, RulesetError
 from relay.strict_json import Request
 
+RULESET_ID = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}@[0-9]{1,6}")
 ENTRY_POINT_GROUP = "fairscore.rulesets"
 
 RULESETS: dict[str, Ruleset] = {
@@ -39,6 +41,8 @@ def checked(candidate: object, ruleset_id: str) -> Ruleset:
         raise RulesetError(f"the entry point {ruleset_id} does not provide a Ruleset of that id")
     if not issubclass(candidate.claim, Request):
         raise RulesetError(f"the claim of {ruleset_id} must derive from relay.strict_json.Request")
+    if RULESET_ID.fullmatch(ruleset_id) is None:
+        raise RulesetError(f"a ruleset's id is like name@1, not {ruleset_id!r}")
     config = candidate.claim.__struct_config__
     if not (config.forbid_unknown_fields and config.omit_defaults):
         raise RulesetError(f"the claim of {ruleset_id} must forbid unknown fields and omit defaults")

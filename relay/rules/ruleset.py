@@ -11,7 +11,7 @@ import msgspec
 
 from relay.canonical import canonical
 from relay.keccak import keccak
-from relay.rules.verdict import Check, Finding, Mode, Parameters, Verdict, judged
+from relay.rules.verdict import Finding, Mode, Parameters, Row, Verdict
 from relay.strict_json import Request
 
 
@@ -69,9 +69,10 @@ class BoundRuleset:
         if wrong := sorted(set(switches.values()) - set(Mode)):
             raise RulesetError(f"{', '.join(wrong)} is not one of enforce, flag, dry_run")
         self.modes = {rule.code: Mode(switches.get(rule.code, rule.mode)) for rule in ruleset.rules}
-        self._table = tuple((rule.code, rule.version, self.modes[rule.code], rule.check) for rule in ruleset.rules)
+        self._table = tuple(Row(rule.code, rule.version, self.modes[rule.code], rule.check) for rule in ruleset.rules)
         self.body = canonical(self.document())
         self.hash = keccak(self.body)
+        self.hash_text = "0x" + self.hash.hex()
 
     def document(self) -> dict[str, object]:
         """Return what is hashed: id, version, every parameter, every check with its version and switch."""
@@ -90,9 +91,12 @@ class BoundRuleset:
     def judge(self, claim: Request, context: Context) -> Verdict:
         """Run every applicable check; no stop at the first failure, so that a verdict says all that is wrong."""
         play = self.ruleset.prepare(claim, self.parameters, context)
-        checks: list[Check] = []
-        for code, version, mode, check in self._table:
-            finding = check(play)
+        findings: list[tuple[Row, Finding]] = []
+        violated = False
+        for row in self._table:
+            finding = row.check(play)
             if finding is not None:
-                checks.append(judged(code, version, mode, finding))
-        return Verdict(self.ruleset.score(play), self.ruleset.level, tuple(checks))
+                findings.append((row, finding))
+                if finding[0]:
+                    violated = True
+        return Verdict(self.ruleset.score(play), self.ruleset.level, findings, violated=violated)

@@ -79,39 +79,39 @@ def computed_score(play: Play) -> int | None:
 def player_invalid(play: Play) -> Finding:
     """20 bytes, not zero; the checksum is a property of the text, judged when that was read."""
     player = play.context.player
-    return Finding(len(player) != 20 or not any(player), {"bytes": len(player)}, "Player address is not valid.")
+    return len(player) != 20 or not any(player), {"bytes": len(player)}, "Player address is not valid."
 
 
 def count_negative(play: Play) -> Finding:
     """Each count ≥ 0."""
     claim = play.claim
     lowest = min(claim.perfect, claim.good, claim.miss, claim.combo, claim.game_time)
-    return Finding(lowest < 0, {"lowest": lowest}, "Counts cannot be negative: {lowest}")
+    return lowest < 0, {"lowest": lowest}, "Counts cannot be negative: {lowest}"
 
 
 def score_out_of_bounds(play: Play) -> Finding:
     """0 ≤ score ≤ highest score, both ends allowed."""
     score, highest = play.claim.score, play.limits.score_max
     reason = "Score out of bounds. Claimed: {claimed}, Allowed: 0 to {max}"
-    return Finding(not 0 <= score <= highest, {"claimed": score, "max": highest}, reason)
+    return not 0 <= score <= highest, {"claimed": score, "max": highest}, reason
 
 
 def game_time_too_short(play: Play) -> Finding:
     """Game time ≥ the shortest time; exactly that long passes."""
     time_ms, least = play.claim.game_time, play.limits.game_time_ms_min
-    return Finding(time_ms < least, {"gameTime": time_ms, "min": least}, "Game too short: {gameTime} ms, Min: {min} ms")
+    return time_ms < least, {"gameTime": time_ms, "min": least}, "Game too short: {gameTime} ms, Min: {min} ms"
 
 
 def too_few_notes(play: Play) -> Finding:
     """Perfect + good + miss ≥ the fewest notes."""
     notes, least = play.notes, play.limits.notes_min
-    return Finding(notes < least, {"notes": notes, "min": least}, "Too few notes: {notes}, Min: {min}")
+    return notes < least, {"notes": notes, "min": least}, "Too few notes: {notes}, Min: {min}"
 
 
 def combo_exceeds_hits(play: Play) -> Finding:
     """Combo ≤ perfect + good."""
     combo, hits = play.claim.combo, play.hits
-    return Finding(combo > hits, {"combo": combo, "hits": hits}, "Combo exceeds hits. Combo: {combo}, Hits: {hits}")
+    return combo > hits, {"combo": combo, "hits": hits}, "Combo exceeds hits. Combo: {combo}, Hits: {hits}"
 
 
 def score_mismatch(play: Play) -> Finding:
@@ -119,15 +119,15 @@ def score_mismatch(play: Play) -> Finding:
     claimed, expected10, tolerance = play.claim.score, play.expected10, play.limits.tolerance
     numbers = {"claimed": claimed, "expected10": expected10, "tolerance": tolerance}
     if abs(10 * claimed - expected10) <= 10 * tolerance:
-        return Finding(False, numbers)
-    return Finding(True, numbers, f"Score mismatch. Claimed: {claimed}, Expected: {_tenths(expected10)}")
+        return False, numbers, ""
+    return True, numbers, f"Score mismatch. Claimed: {claimed}, Expected: {_tenths(expected10)}"
 
 
 def notes_exceed_time(play: Play) -> Finding:
     """Notes ≤ 1 + gameTime / least gap between notes."""
     notes, time_ms, gap = play.notes, play.claim.game_time, play.limits.note_gap_ms_min
     numbers = {"notes": notes, "gameTime": time_ms, "minGap": gap}
-    return Finding((notes - 1) * gap > time_ms, numbers, "Too many notes for the time: {notes} in {gameTime} ms")
+    return (notes - 1) * gap > time_ms, numbers, "Too many notes for the time: {notes} in {gameTime} ms"
 
 
 def score_above_maximum(play: Play) -> Finding | None:
@@ -136,7 +136,7 @@ def score_above_maximum(play: Play) -> Finding | None:
     if highest is None:
         return None
     reason = "Score exceeds theoretical maximum. Claimed: {claimed}, Max: {max}"
-    return Finding(score > highest, {"claimed": score, "max": highest}, reason)
+    return score > highest, {"claimed": score, "max": highest}, reason
 
 
 def perfect_ratio_high(play: Play) -> Finding:
@@ -144,11 +144,11 @@ def perfect_ratio_high(play: Play) -> Finding:
     perfect, notes, limits = play.claim.perfect, play.notes, play.limits
     numbers = {"perfect": perfect, "notes": notes, "maxPermille": limits.perfect_permille_max}
     if notes < limits.perfect_notes_min:
-        return Finding(None, numbers)
+        return None, numbers, ""
     if 1000 * perfect <= limits.perfect_permille_max * notes:
-        return Finding(False, numbers)
+        return False, numbers, ""
     permille = (2000 * perfect + notes) // (2 * notes)  # rounded half up
-    return Finding(True, numbers, f"Suspicious perfect ratio: {permille // 10}.{permille % 10}%")
+    return True, numbers, f"Suspicious perfect ratio: {permille // 10}.{permille % 10}%"
 
 
 def score_spike(play: Play) -> Finding:
@@ -156,17 +156,17 @@ def score_spike(play: Play) -> Finding:
     scores, limits = play.context.scores, play.limits
     score = computed_score(play)
     if score is None or len(scores) < limits.spike_scores_min:
-        return Finding(None, {"scores": len(scores), "min": limits.spike_scores_min})
+        return None, {"scores": len(scores), "min": limits.spike_scores_min}, ""
     spike = spike_limit(scores, limits.spike_deviations)
     numbers = {"score": score, "limit": spike.limit, "scores": len(scores)}
     if not spike.exceeded_by(score):
-        return Finding(False, numbers)
-    return Finding(True, numbers, f"Score spike: {score}, Usual: {_halves(spike.median2)}, Limit: {spike.limit}")
+        return False, numbers, ""
+    return True, numbers, f"Score spike: {score}, Usual: {_halves(spike.median2)}, Limit: {spike.limit}"
 
 
 def signature_unverified(play: Play) -> Finding | None:
     """A player's signature binds a round; without one it is kept in the evidence, and nothing is concluded from it."""
-    return Finding(None, {}) if play.context.signed else None
+    return (None, {}, "") if play.context.signed else None
 
 
 def _tenths(value10: int) -> str:

@@ -3,11 +3,13 @@
 Pure.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
+
+from relay.canonical import canonical
 
 
 class Mode(StrEnum):
@@ -27,15 +29,10 @@ class Result(StrEnum):
     INSUFFICIENT_DATA = "insufficient_data"
 
 
-class Finding(NamedTuple):
-    """What one check found: violated or not (None: too little data to say), the numbers compared, the reason.
-
-    `reason` names numbers in braces; it is written out for a violation only, because nearly all checks pass.
-    """
-
-    violated: bool | None
-    numbers: Mapping[str, int | None]
-    reason: str = ""
+# What one check found: violated or not (None: too little data to say), the numbers compared, the reason. The reason
+# may name numbers in braces; it is written out for a violation only, because nearly all checks pass. A plain tuple:
+# ten of them are made for every play.
+Finding = tuple[bool | None, Mapping[str, int], str]
 
 
 class Check(NamedTuple):
@@ -44,14 +41,14 @@ class Check(NamedTuple):
     code: str
     result: Result
     version: int
-    numbers: Mapping[str, int | None]
+    numbers: Mapping[str, Any]
     reason: str
     mode: Mode
 
     def document(self) -> dict[str, object]:
         """Return the line as it stands in evidence and answers; `mode` only where it is not what the result says."""
         line: dict[str, object] = {"code": self.code, "result": self.result, "version": self.version, **self.numbers}
-        if self.result is not _PASS:
+        if self.result is not Result.PASS:
             if self.reason:
                 line["reason"] = self.reason
             if self.mode is Mode.DRY_RUN:
@@ -59,43 +56,84 @@ class Check(NamedTuple):
         return line
 
 
-class Verdict(NamedTuple):
+class Row:
+    """One check of a bound ruleset, with the texts of the lines it writes when nothing is wrong."""
+
+    __slots__ = ("_lines", "check", "code", "mode", "version")
+
+    def __init__(self, code: str, version: int, mode: Mode, check: Callable[[Any], Finding | None]) -> None:
+        self.code = code
+        self.version = version
+        self.mode = mode
+        self.check = check
+        self._lines: dict[tuple[object, ...], str] = {}
+
+    def judged(self, finding: Finding) -> Check:
+        """Return the line of `finding`: violated is `fail` when enforced or dry, `flag` when flagged."""
+        violated, numbers, reason = finding
+        if violated:
+            result = Result.FLAG if self.mode is Mode.FLAG else Result.FAIL
+            return Check(self.code, result, self.version, numbers, reason.format_map(numbers), self.mode)
+        result = Result.INSUFFICIENT_DATA if violated is None else Result.PASS
+        return Check(self.code, result, self.version, numbers, "", self.mode)
+
+    def line(self, finding: Finding) -> str:
+        """Return the canonical JSON of the line; from a template, made once, unless there is a reason to write."""
+        violated, numbers, _ = finding
+        if violated:
+            return canonical(self.judged(finding).document()).decode()
+        key = (violated, *numbers)
+        template = self._lines.get(key)
+        if template is None:
+            marks = {name: f"%({name})d" for name in numbers}
+            template = canonical(self.judged((violated, marks, "")).document()).decode()  # type: ignore[arg-type]
+            for mark in marks.values():
+                template = template.replace(f'"{mark}"', mark)
+            self._lines[key] = template
+        return template % numbers
+
+
+class Verdict:
     """All checks of one play, the score they computed (None: not computable) and the evidence level it deserves."""
 
-    score: int | None
-    level: int
-    checks: tuple[Check, ...]
+    __slots__ = ("findings", "level", "score", "violated")
+
+    def __init__(
+        self, score: int | None, level: int, findings: Sequence[tuple[Row, Finding]], *, violated: bool
+    ) -> None:
+        self.score = score
+        self.level = level
+        self.findings = findings
+        self.violated = violated  # some check is; if not, nothing below needs to look
 
     @property
-    def refusal(self) -> Check | None:
-        """The first check that refuses the play, None when it is accepted."""
-        for check in self.checks:
-            if check.result is _FAIL and check.mode is Mode.ENFORCE:
-                return check
-        return None
+    def checks(self) -> list[Check]:
+        """Every line."""
+        return [row.judged(finding) for row, finding in self.findings]
 
     @property
     def failures(self) -> list[Check]:
-        """Every check that refuses the play."""
-        return [check for check in self.checks if check.result is _FAIL and check.mode is Mode.ENFORCE]
+        """The checks that refuse the play."""
+        if not self.violated:
+            return []
+        return [check for check in self.checks if check.result is Result.FAIL and check.mode is Mode.ENFORCE]
 
     @property
     def suspicions(self) -> list[Check]:
         """The checks that flag the play."""
-        return [check for check in self.checks if check.result is _FLAG and check.mode is Mode.FLAG]
+        if not self.violated:
+            return []
+        return [check for check in self.checks if check.result is Result.FLAG and check.mode is Mode.FLAG]
+
+    @property
+    def refusal(self) -> Check | None:
+        """The first check that refuses the play, None when it is accepted."""
+        return next(iter(self.failures), None)
+
+    def lines(self) -> str:
+        """Return all lines as a canonical JSON array."""
+        return f"[{','.join([row.line(finding) for row, finding in self.findings])}]"
 
 
 class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """Base of a ruleset's parameters: integers with names, part of its hash."""
-
-
-_PASS, _FLAG, _FAIL, _INSUFFICIENT = Result.PASS, Result.FLAG, Result.FAIL, Result.INSUFFICIENT_DATA
-
-
-def judged(code: str, version: int, mode: Mode, finding: Finding) -> Check:
-    """Return the check of `finding` under `mode`: violated is `fail` when enforced or dry, `flag` when flagged."""
-    violated, numbers, reason = finding
-    if violated:
-        result = _FLAG if mode is Mode.FLAG else _FAIL
-        return Check(code, result, version, numbers, reason.format_map(numbers), mode)
-    return Check(code, _INSUFFICIENT if violated is None else _PASS, version, numbers, "", mode)

@@ -103,7 +103,7 @@ class SqliteIntakeStore:
     ) -> None:
         """Insert a group."""
         cursor = _cursor(connection)
-        cursor.executemany(INSERT_SUBMISSION, submissions)
+        cursor.executemany(INSERT_SUBMISSION, [tuple(row) for row in submissions])  # the driver is slow on subclasses
         cursor.executemany("INSERT INTO evidence (hash, body) VALUES (?, ?)", evidence)
         cursor.executemany("INSERT INTO history (submission_id, status, at_ms) VALUES (?, ?, ?)", history)
 
