@@ -3,6 +3,7 @@
 Touches the home folder and the key table. On the embedded chain only: elsewhere keys are made by the operator.
 """
 
+import os.path
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,11 @@ ROLES = ("admin", "server", "client", "auditor")
 SECRET_NAME = "devnet game server"  # noqa: S105 - the name of a key, not a key
 
 
-def write_info(home: Path, url: str, footing: Footing, game_id: str, keys: KeyStore) -> Path:
-    """Write the file with today's URL; keys made at the first start are kept, as long as the database knows them."""
+def write_info(home: Path, url: str, footing: Footing, game_id: str, keys: KeyStore) -> str:
+    """Write the file with today's URL; returns its path from here.
+
+    Keys made at the first start are kept, as long as the database knows them.
+    """
     before = read_devnet(home)
     known = keys.valid_secrets([*before.get("keys", {}).values(), before.get("gameServerSecret", "")])
     document: dict[str, Any] = {
@@ -31,7 +35,7 @@ def write_info(home: Path, url: str, footing: Footing, game_id: str, keys: KeySt
         or keys.create("server", game_id=game_id, name=SECRET_NAME).secret,
     }
     write_devnet(home, document)
-    return home / DEVNET_NAME
+    return os.path.relpath(home / DEVNET_NAME)
 
 
 def _kept(secret: str | None, known: set[str]) -> str | None:

@@ -5,7 +5,9 @@ what happens here, so a group that was rolled back can simply be run again.
 """
 
 from array import array
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -26,6 +28,7 @@ from relay.submission import Submission, evidence
 
 ID_PREFIX = "sub_"
 HISTORY_LENGTH = 50
+SIGNED_ALONE = 6  # fewer signatures are made sooner than handed to another thread
 
 
 class Pending(NamedTuple):
@@ -72,10 +75,22 @@ class Attestor:
     signer: Signer
     domain: Domain
     receipt_s: int  # how long a receipt can be carried to the chain
+    _pool: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="fairscore-sign"), repr=False, compare=False
+    )
 
-    def sign(self, game: bytes, rules_hash: bytes, record: Record, deadline: int) -> bytes:
-        """Return the signature over `record` (EIP-712 ScoreBatch) for the contract's key of a game."""
-        return self.signer.sign(score_batch_digest(self.domain, game, rules_hash, deadline, pack_record(record)))
+    def digest(self, game: bytes, rules_hash: bytes, record: Record, deadline: int) -> bytes:
+        """Return what is signed of `record` (EIP-712 ScoreBatch) for the contract's key of a game."""
+        return score_batch_digest(self.domain, game, rules_hash, deadline, pack_record(record))
+
+    def begin(self, digests: list[bytes]) -> Callable[[], list[bytes]]:
+        """Start signing; returns the function that waits for the signatures.
+
+        libsecp256k1 runs without the interpreter's lock, so a second thread signs while this one writes.
+        """
+        if len(digests) < SIGNED_ALONE:
+            return lambda: [self.signer.sign(digest) for digest in digests]
+        return self._pool.submit(lambda: [self.signer.sign(digest) for digest in digests]).result
 
 
 class _Receipt(NamedTuple):
@@ -116,7 +131,7 @@ class _Entry:
     accepted: bool = False
     body: bytes = b""
     evidence_hash: bytes = b""
-    row: SubmissionRow | None = None
+    serial: int = 0
 
 
 @dataclass(slots=True)
@@ -126,6 +141,7 @@ class _Group:
     now_ms: int
     entries: list[_Entry]
     flags: list[Flag] = field(default_factory=list)
+    windows: list[tuple[str, list[WindowRow]]] = field(default_factory=list)  # by game, to be written
 
     def open_entries(self) -> list[_Entry]:
         """Those no step has settled yet."""
@@ -144,16 +160,17 @@ def process(
     by_game: dict[str, list[_Entry]] = {}
     for entry in group.open_entries():
         by_game.setdefault(entry.pending.submission.game.id, []).append(entry)
-    judged: list[tuple[Game, list[_Entry]]] = []
+    judged: list[_Entry] = []
     for game_id in sorted(by_game):
         game = by_game[game_id][0].pending.submission.game
         players, admitted = _admit(group, game, by_game[game_id])  # 2. lock, 3. duplicates, 4. limits
         _judge(group, game, players, admitted)  # 5. player history, rules, evidence
-        judged.append((game, admitted))
-    for game, entries in judged:
-        _attest(group, game, entries, attestor)  # 6. serials, late because they are locked until the commit; signatures
-    _write(group, [entry for _, entries in judged for entry in entries])  # 7. everything, in bulk
-    _replay(group)  # 8. first answers again
+        judged += admitted
+    deadline = now_ms // 1000 + attestor.receipt_s
+    signing = attestor.begin(_number(group, judged, attestor, deadline))  # 6. serials, late: locked until the commit
+    _write_evidence(group, judged)  # 7. what needs no signature, while the signatures are made
+    _write_submissions(group, judged, attestor.signer.address, deadline, signing())  # 8. signed rows
+    _replay(group)  # 9. first answers again
     return [entry.outcome for entry in group.entries if entry.outcome is not None]
 
 
@@ -232,42 +249,67 @@ def _judge(group: _Group, game: Game, players: dict[bytes, _Player], entries: li
             del scores[:-HISTORY_LENGTH]
         if verdict.violated:
             group.flags += of_verdict(game.id, submission.player_text, SUBMIT_ACTION, entry.id, verdict)
-    changed = [player.row(subject) for subject, player in players.items() if player.changed]
-    if changed:
-        group.store.save_windows(group.connection, game.id, SUBMIT_ACTION, changed, group.now_ms)
+    group.windows.append((game.id, [player.row(subject) for subject, player in players.items() if player.changed]))
 
 
-def _attest(group: _Group, game: Game, entries: list[_Entry], attestor: Attestor) -> None:
-    accepted = sum(entry.accepted for entry in entries)
-    serial = group.store.take_serials(group.connection, game.id, accepted) if accepted else 0
-    deadline = group.now_ms // 1000 + attestor.receipt_s
-    key = game_key(game.id)
+def _number(group: _Group, entries: list[_Entry], attestor: Attestor, deadline: int) -> list[bytes]:
+    """Give each accepted entry its game's next serial; returns the digests to be signed, in the entries' order."""
+    digests: list[bytes] = []
+    counts = Counter(entry.pending.submission.game.id for entry in entries if entry.accepted)
+    serials = {
+        game_id: group.store.take_serials(group.connection, game_id, counts[game_id]) for game_id in sorted(counts)
+    }
     for entry in entries:
-        verdict = entry.verdict
-        if verdict is None:
+        verdict, submission = entry.verdict, entry.pending.submission
+        if not entry.accepted or verdict is None or verdict.score is None:
             continue
-        receipt = None
-        if entry.accepted and verdict.score is not None:
-            record = Record(entry.pending.submission.player, verdict.score, serial, entry.evidence_hash)
-            signature = attestor.sign(key, game.rules.hash, record, deadline)
-            receipt = _Receipt(serial, deadline, attestor.signer.address, signature)
-            serial += 1
-        row = entry.row = _row(group.now_ms, entry, verdict, receipt)
-        kind = Kind.ACCEPTED if receipt else Kind.REFUSED
+        game = submission.game
+        entry.serial = serials[game.id]
+        serials[game.id] += 1
+        record = Record(submission.player, verdict.score, entry.serial, entry.evidence_hash)
+        digests.append(attestor.digest(game_key(game.id), game.rules.hash, record, deadline))
+    return digests
+
+
+def _write_evidence(group: _Group, entries: list[_Entry]) -> None:
+    connection, store, now_ms = group.connection, group.store, group.now_ms
+    for game_id, rows in group.windows:
+        if rows:
+            store.save_windows(connection, game_id, SUBMIT_ACTION, rows, now_ms)
+    if entries:
+        history = [(entry.id, "accepted" if entry.accepted else "rejected", now_ms) for entry in entries]
+        store.insert_evidence(connection, [(entry.evidence_hash, entry.body) for entry in entries], history)
+    if group.flags:
+        raise_flags(connection, group.flags, now_ms)
+
+
+def _write_submissions(
+    group: _Group, entries: list[_Entry], signer: bytes, deadline: int, signatures: list[bytes]
+) -> None:
+    unused = iter(signatures)
+    rows: list[SubmissionRow] = []
+    for entry in entries:
+        receipt = _Receipt(entry.serial, deadline, signer, next(unused)) if entry.accepted else None
+        row = _row(group.now_ms, entry, receipt)
+        rows.append(row)
+        kind = Kind.ACCEPTED if entry.accepted else Kind.REFUSED
         entry.outcome = Outcome(kind, _first_answer(row, entry.body), entry.decision)
+    if rows:
+        group.store.insert_submissions(group.connection, rows)
 
 
-def _row(now_ms: int, entry: _Entry, verdict: Verdict, receipt: _Receipt | None) -> SubmissionRow:
+def _row(now_ms: int, entry: _Entry, receipt: _Receipt | None) -> SubmissionRow:
     submission, request_id, _, answering_ms = entry.pending
     game, refusal = submission.game, entry.refusal
-    common = (entry.evidence_hash, verdict.level, game.rules.hash, submission.claim_hash, now_ms)
+    score = entry.verdict.score if entry.verdict is not None else None
+    common = (entry.evidence_hash, game.rules.ruleset.level, game.rules.hash, submission.claim_hash, now_ms)
     external = submission.external_round
     if receipt is None:
         code = refusal.code if refusal is not None else "SCORE_NOT_COMPUTED"
-        start = (entry.id, game.id, submission.player, "rejected", verdict.score, None, external)
+        start = (entry.id, game.id, submission.player, "rejected", score, None, external)
         return SubmissionRow(*start, *common, None, None, None, None, code, request_id, None)
     round_id, deadline, signer, signature = receipt
-    start_accepted = (entry.id, game.id, submission.player, "accepted", verdict.score, round_id, external)
+    start_accepted = (entry.id, game.id, submission.player, "accepted", score, round_id, external)
     until_ms = now_ms + answering_ms if answering_ms else None
     return SubmissionRow(*start_accepted, *common, now_ms, deadline, signer, signature, None, request_id, until_ms)
 
@@ -292,16 +334,6 @@ def _first_answer(row: SubmissionRow, body: bytes) -> FirstAnswer:
         None,
         None if row.code is None else body,
     )
-
-
-def _write(group: _Group, entries: list[_Entry]) -> None:
-    if entries:
-        rows = [entry.row for entry in entries if entry.row is not None]
-        bodies = [(entry.evidence_hash, entry.body) for entry in entries]
-        history = [(row.id, row.status, group.now_ms) for row in rows]
-        group.store.insert(group.connection, rows, bodies, history)
-    if group.flags:
-        raise_flags(group.connection, group.flags, group.now_ms)
 
 
 def _replay(group: _Group) -> None:

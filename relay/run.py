@@ -7,7 +7,6 @@ it in the reverse order, within two seconds.
 import asyncio
 import gc
 import logging
-import os.path
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -122,8 +121,8 @@ class Composition:
         self._facts = [("contract", checksum_address(footing.contract)), ("chain id", str(footing.chain_id))]
         if devnet is not None:
             self._facts.append(("JSON-RPC", f"{url}/devnet/rpc"))
-            path = write_info(settings.home, url, footing, self._game_id, KeyStore(database))
-            self._facts.append(("API keys", os.path.relpath(path)))
+            written = write_info(settings.home, url, footing, self._game_id, KeyStore(database))
+            self._facts.append(("API keys", written))
         relay = await self._start_relay(stack, database, writer, footing, games) if "relay" in self._parts else None
         if "indexer" in self._parts:
             indexer = await self._start_indexer(stack, database, writer, footing, games)

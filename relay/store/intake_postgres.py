@@ -110,19 +110,21 @@ class PostgresIntakeStore:
         )
         return int(cursor.fetchone()[0]) - count
 
-    def insert(
+    def insert_evidence(
         self,
         connection: Connection,
-        submissions: Sequence[SubmissionRow],
         evidence: Sequence[tuple[bytes, bytes]],
         history: Sequence[tuple[str, str, int]],
     ) -> None:
-        """Insert a group."""
+        """Insert evidence and history of a group."""
         cursor = _cursor(connection)
-        _copy(cursor, COPY_SUBMISSIONS, SUBMISSION_TYPES, submissions)
         _copy(cursor, "COPY evidence (hash, body) FROM STDIN (FORMAT BINARY)", ("bytea", "bytea"), evidence)
         statement = "COPY history (submission_id, status, at_ms) FROM STDIN (FORMAT BINARY)"
         _copy(cursor, statement, ("text", "text", "int8"), history)
+
+    def insert_submissions(self, connection: Connection, rows: Sequence[SubmissionRow]) -> None:
+        """Insert submissions of a group."""
+        _copy(_cursor(connection), COPY_SUBMISSIONS, SUBMISSION_TYPES, rows)
 
     def first_answers(self, connection: Connection, ids: Sequence[str]) -> dict[str, FirstAnswer]:
         """Return what the first answers were made of."""

@@ -108,14 +108,16 @@ class IntakeStore(Protocol):
     def take_serials(self, connection: Connection, game_id: str, count: int) -> int:
         """Take `count` consecutive serial numbers of a game; returns the first. The first of all is 1."""
 
-    def insert(
+    def insert_evidence(
         self,
         connection: Connection,
-        submissions: Sequence[SubmissionRow],
         evidence: Sequence[tuple[bytes, bytes]],
         history: Sequence[tuple[str, str, int]],
     ) -> None:
-        """Insert submissions, evidence (hash, body) and history (submission, status, at_ms)."""
+        """Insert evidence (hash, body) and history (submission, status, at_ms)."""
+
+    def insert_submissions(self, connection: Connection, rows: Sequence[SubmissionRow]) -> None:
+        """Insert submissions."""
 
     def first_answers(self, connection: Connection, ids: Sequence[str]) -> dict[str, FirstAnswer]:
         """Return what the first answers of `ids` were made of."""

@@ -81,7 +81,7 @@ class SqliteIntakeStore:
             "INSERT OR REPLACE INTO limit_windows "
             "(game_id, action, subject, admitted, refused, scores, claims, updated_at_ms) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [(game_id, action, *row, now_ms) for row in rows],
+            [(game_id, action, *map(bytearray, row), now_ms) for row in rows],
         )
 
     def take_serials(self, connection: Connection, game_id: str, count: int) -> int:
@@ -94,18 +94,21 @@ class SqliteIntakeStore:
         )
         return int(cursor.fetchone()[0]) - count
 
-    def insert(
+    def insert_evidence(
         self,
         connection: Connection,
-        submissions: Sequence[SubmissionRow],
         evidence: Sequence[tuple[bytes, bytes]],
         history: Sequence[tuple[str, str, int]],
     ) -> None:
-        """Insert a group."""
+        """Insert evidence and history of a group."""
         cursor = _cursor(connection)
-        cursor.executemany(INSERT_SUBMISSION, [tuple(row) for row in submissions])  # the driver is slow on subclasses
-        cursor.executemany("INSERT INTO evidence (hash, body) VALUES (?, ?)", evidence)
+        bodies = [(bytearray(body_hash), bytearray(body)) for body_hash, body in evidence]
+        cursor.executemany("INSERT INTO evidence (hash, body) VALUES (?, ?)", bodies)
         cursor.executemany("INSERT INTO history (submission_id, status, at_ms) VALUES (?, ?, ?)", history)
+
+    def insert_submissions(self, connection: Connection, rows: Sequence[SubmissionRow]) -> None:
+        """Insert submissions of a group."""
+        _cursor(connection).executemany(INSERT_SUBMISSION, [_bound(row) for row in rows])
 
     def first_answers(self, connection: Connection, ids: Sequence[str]) -> dict[str, FirstAnswer]:
         """Return what the first answers were made of."""
@@ -123,6 +126,11 @@ class SqliteIntakeStore:
             "UPDATE submissions SET answered_status = ?, answered_tx = ? WHERE id = ? AND answered_status IS NULL",
             [(status, tx_hash, submission_id) for submission_id, status, tx_hash in rows],
         )
+
+
+def _bound(row: SubmissionRow) -> tuple[Any, ...]:
+    """Return a row as the driver binds it fastest: `bytes` it would first try to adapt, each through four look-ups."""
+    return tuple([bytearray(value) if value.__class__ is bytes else value for value in row])  # type: ignore[arg-type]
 
 
 def _cursor(connection: Connection) -> Any:  # sqlite3.Cursor, behind SQLAlchemy's adapter

@@ -63,4 +63,4 @@ def test_a_missing_settings_file_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_settings_are_frozen() -> None:
     """Nothing changes them after the start."""
     with pytest.raises(ValidationError, match="frozen"):
-        settings().port = 1
+        settings().port = 1  # type: ignore[misc]
