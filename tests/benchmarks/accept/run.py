@@ -63,6 +63,7 @@ def measure(entry: Entry, *, smoke: bool) -> dict[str, Any]:
         answers: list[bytes] = []
         if warm_up:
             answers += load(contestant, 0, warm_up, Path(scratch))[1]
+            verify(answers, contestant)  # a broken server is not worth measuring
         before = {part: read() for part, read in contestant.cpu.items()}
         measured, measured_answers = load(contestant, warm_up, count, Path(scratch))
         measured["cpu_us_per_request"] = {
