@@ -130,7 +130,7 @@ class SqliteIntakeStore:
 
 def _bound(row: SubmissionRow) -> tuple[Any, ...]:
     """Return a row as the driver binds it fastest: `bytes` it would first try to adapt, each through four look-ups."""
-    return tuple([bytearray(value) if value.__class__ is bytes else value for value in row])  # type: ignore[arg-type]
+    return tuple([bytearray(value) if value.__class__ is bytes else value for value in row])
 
 
 def _cursor(connection: Connection) -> Any:  # sqlite3.Cursor, behind SQLAlchemy's adapter
