@@ -1,8 +1,8 @@
 """From a provider's logs to facts.
 
 Pure. ScoreSubmitted, nearly all there is, is decoded here straight from the hexadecimal text; everything else goes
-through `relay.contract.decode_log`. Measured on two cores: 6 µs per score this way, 15 µs by way of bytes and a general
-reader, 300 µs with web3's `get_logs`.
+through `relay.contract.decode_log`. Measured per score, 10,000 logs: 2.9 µs this way with position, transaction and
+sorting; 3.2 µs for the values alone by way of bytes and the general reader; 8.8 µs for the data alone with eth_abi.
 """
 
 from collections.abc import Iterable, Mapping
