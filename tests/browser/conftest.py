@@ -37,7 +37,7 @@ expect.set_options(timeout=15_000)
 STOP_S_MAX = 10
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium or `FAIRSCORE_TEST_CHROMIUM`; absent it skips, except in CI, which must never skip."""
     executable = os.environ.get("FAIRSCORE_TEST_CHROMIUM") or shutil.which("chromium")

@@ -144,7 +144,7 @@ def board(server: Fairscore) -> list[tuple[int, str, int]]:
         cursor = f"&cursor={page['nextCursor']}"
 
 
-def survive(bed: Bed, count: int, players: int, kills: int) -> None:
+def check_survival(bed: Bed, count: int, players: int, kills: int) -> None:
     """The whole story: load, kills, settlement, and every comparison."""
     at = [count * (step + 1) // (kills + 1) for step in range(kills)]
     worker = killer(bed.server, at, seed=count)
@@ -169,10 +169,10 @@ def survive(bed: Bed, count: int, players: int, kills: int) -> None:
 
 def test_two_kills(bed: Bed) -> None:
     """600 submissions, two kills: in every run of the suite."""
-    survive(bed, count=600, players=50, kills=2)
+    check_survival(bed, count=600, players=50, kills=2)
 
 
 @pytest.mark.slow
 def test_five_kills(bed: Bed) -> None:
     """5,000 submissions of 200 players, five kills."""
-    survive(bed, count=5_000, players=200, kills=5)
+    check_survival(bed, count=5_000, players=200, kills=5)
