@@ -168,8 +168,11 @@ def process(
         judged += admitted
     deadline = now_ms // 1000 + attestor.receipt_s
     signing = attestor.begin(_number(group, judged, attestor, deadline))  # 6. serials, late: locked until the commit
-    _write_evidence(group, judged)  # 7. what needs no signature, while the signatures are made
-    _write_submissions(group, judged, attestor.signer.address, deadline, signing())  # 8. signed rows
+    with store.writing(connection):
+        _write_evidence(group, judged)  # 7. what needs no signature, while the signatures are made
+        _write_submissions(group, judged, attestor.signer.address, deadline, signing())  # 8. signed rows
+    if group.flags:
+        raise_flags(connection, group.flags, now_ms)
     _replay(group)  # 9. first answers again
     return [entry.outcome for entry in group.entries if entry.outcome is not None]
 
@@ -279,8 +282,6 @@ def _write_evidence(group: _Group, entries: list[_Entry]) -> None:
     if entries:
         history = [(entry.id, "accepted" if entry.accepted else "rejected", now_ms) for entry in entries]
         store.insert_evidence(connection, [(entry.evidence_hash, entry.body) for entry in entries], history)
-    if group.flags:
-        raise_flags(connection, group.flags, now_ms)
 
 
 def _write_submissions(

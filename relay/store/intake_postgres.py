@@ -1,11 +1,13 @@
 """What one group of submissions reads and writes, on PostgreSQL.
 
-The only SQL of the intake for this database. Groups travel as arrays (unnest) and as binary COPY: one statement per
-table and group, whatever its size (psycopg 3).
+The only SQL of the intake for this database. Groups travel as arrays, one statement per table and group whatever its
+size, several statements per round trip (psycopg 3's pipeline; COPY cannot be part of one).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
+from zlib import crc32
 
 from sqlalchemy import Connection
 
@@ -17,20 +19,38 @@ from relay.store.intake_rows import (
     SubmissionRow,
     WindowRow,
 )
+from relay.store.pg_arrays import bigints, byteas, smallints, texts
 
-SUBMISSION_TYPES = (
-    "text", "text", "bytea", "text", "int8", "int8", "text", "bytea", "int2", "bytea", "bytea", "int8", "int8", "int8",
-    "bytea", "bytea", "text", "text", "int8",
+# How each column of a submission travels.
+COLUMN_ARRAYS: tuple[tuple[Callable[[Any], bytes], str], ...] = (
+    (texts, "text"), (texts, "text"), (byteas, "bytea"), (texts, "text"), (bigints, "int8"), (bigints, "int8"),
+    (texts, "text"), (byteas, "bytea"), (smallints, "int2"), (byteas, "bytea"), (byteas, "bytea"), (bigints, "int8"),
+    (bigints, "int8"), (bigints, "int8"), (byteas, "bytea"), (byteas, "bytea"), (texts, "text"), (texts, "text"),
+    (bigints, "int8"),
 )  # fmt: skip
-COPY_SUBMISSIONS = f"COPY submissions ({', '.join(SUBMISSION_COLUMNS)}) FROM STDIN (FORMAT BINARY)"
+INSERT_SUBMISSIONS = (
+    f"INSERT INTO submissions ({', '.join(SUBMISSION_COLUMNS)}) SELECT * FROM unnest("  # noqa: S608 - names are ours
+    + ", ".join(f"%b::{kind}[]" for _, kind in COLUMN_ARRAYS)
+    + ")"
+)
 SELECT_FIRST_ANSWERS = (
     f"SELECT {', '.join('s.' + name for name in FIRST_ANSWER_COLUMNS)}, "  # noqa: S608 - names are ours
     "CASE WHEN s.code IS NULL THEN NULL ELSE e.body END "
     "FROM submissions s JOIN evidence e ON e.hash = s.evidence_hash WHERE s.id = ANY(%b)"
 )
+# Locks that live until the commit, taken in the order of their numbers: no row has to exist to be locked.
+LOCK = "SELECT count(pg_advisory_xact_lock(key)) FROM unnest(%b::int8[]) AS given (key)"
 SELECT_WINDOWS = (
     "SELECT subject, admitted, refused, scores, claims FROM limit_windows "
-    "WHERE game_id = %b AND action = %b AND subject = ANY(%b) ORDER BY subject FOR UPDATE"
+    "WHERE game_id = %b AND action = %b AND subject = ANY(%b::bytea[])"
+)
+UPSERT_WINDOWS = (
+    "INSERT INTO limit_windows (game_id, action, subject, admitted, refused, scores, claims, updated_at_ms) "
+    "SELECT %b, %b, subject, admitted, refused, scores, claims, %b::int8 "
+    "FROM unnest(%b::bytea[], %b::bytea[], %b::bytea[], %b::bytea[], %b::bytea[]) "
+    "AS given (subject, admitted, refused, scores, claims) ON CONFLICT (game_id, action, subject) DO UPDATE SET "
+    "admitted = excluded.admitted, refused = excluded.refused, scores = excluded.scores, claims = excluded.claims, "
+    "updated_at_ms = excluded.updated_at_ms"
 )
 
 
@@ -67,38 +87,27 @@ class PostgresIntakeStore:
     def lock_windows(
         self, connection: Connection, game_id: str, action: str, subjects: Sequence[bytes]
     ) -> dict[bytes, WindowRow]:
-        """Lock and return the windows in ascending order; a missing one is created, so that it is locked too."""
-        cursor = _cursor(connection)
-        cursor.execute(SELECT_WINDOWS, (game_id, action, list(subjects)))
-        found = {row[0]: WindowRow(*row) for row in cursor.fetchall()}
-        missing = [subject for subject in subjects if subject not in found]
-        if missing:
-            cursor.execute(
-                "INSERT INTO limit_windows "
-                "(game_id, action, subject, admitted, refused, scores, claims, updated_at_ms) "
-                "SELECT %b, %b, subject, '', '', '', '', 0 FROM unnest(%b::bytea[]) AS given (subject) "
-                "ON CONFLICT DO NOTHING RETURNING subject",
-                (game_id, action, missing),
-            )
-            found.update((row[0], WindowRow(row[0])) for row in cursor.fetchall())
-            raced = [subject for subject in missing if subject not in found]
-            if raced:  # created by another process between our two statements
-                cursor.execute(SELECT_WINDOWS, (game_id, action, raced))
-                found.update((row[0], WindowRow(*row)) for row in cursor.fetchall())
-        return found
+        """Lock the subjects, then read what is stored of them; both in one round trip, each with its own snapshot."""
+        cursor, reader = _cursor(connection), _cursor(connection)
+        base = crc32(f"{game_id}\0{action}".encode()) << 32
+        keys = sorted({_signed(base ^ int.from_bytes(subject[-8:], "big")) for subject in subjects})
+        with self.writing(connection):
+            cursor.execute(LOCK, (bigints(keys),), prepare=True)
+            reader.execute(SELECT_WINDOWS, (game_id, action, byteas(subjects)), prepare=True)
+        found = {row[0]: WindowRow._make(row) for row in reader.fetchall()}
+        return {subject: found.get(subject) or WindowRow(subject) for subject in subjects}
+
+    def writing(self, connection: Connection) -> AbstractContextManager[object]:
+        """Send the statements inside without waiting for each one's answer."""
+        pipeline: AbstractContextManager[object] = _raw(connection).pipeline()
+        return pipeline
 
     def save_windows(
         self, connection: Connection, game_id: str, action: str, rows: Sequence[WindowRow], now_ms: int
     ) -> None:
-        """Write windows that are locked."""
-        _cursor(connection).execute(
-            "UPDATE limit_windows w SET admitted = given.admitted, refused = given.refused, scores = given.scores, "
-            "claims = given.claims, updated_at_ms = %b "
-            "FROM unnest(%b::bytea[], %b::bytea[], %b::bytea[], %b::bytea[], %b::bytea[]) "
-            "AS given (subject, admitted, refused, scores, claims) "
-            "WHERE w.game_id = %b AND w.action = %b AND w.subject = given.subject",
-            (now_ms, *(list(column) for column in zip(*rows, strict=True)), game_id, action),
-        )
+        """Write what is remembered of subjects that are locked."""
+        columns = [byteas(column) for column in zip(*rows, strict=True)]
+        _cursor(connection).execute(UPSERT_WINDOWS, (game_id, action, now_ms, *columns), prepare=True)
 
     def take_serials(self, connection: Connection, game_id: str, count: int) -> int:
         """Take `count` serials; holds the counter until the commit, so a rollback leaves no gap."""
@@ -117,14 +126,25 @@ class PostgresIntakeStore:
         history: Sequence[tuple[str, str, int]],
     ) -> None:
         """Insert evidence and history of a group."""
-        cursor = _cursor(connection)
-        _copy(cursor, "COPY evidence (hash, body) FROM STDIN (FORMAT BINARY)", ("bytea", "bytea"), evidence)
-        statement = "COPY history (submission_id, status, at_ms) FROM STDIN (FORMAT BINARY)"
-        _copy(cursor, statement, ("text", "text", "int8"), history)
+        hashes, bodies = zip(*evidence, strict=True)
+        _cursor(connection).execute(
+            "INSERT INTO evidence (hash, body) SELECT * FROM unnest(%b::bytea[], %b::bytea[])",
+            (byteas(hashes), byteas(bodies)),
+            prepare=True,
+        )
+        ids, statuses, times = zip(*history, strict=True)
+        _cursor(connection).execute(
+            "INSERT INTO history (submission_id, status, at_ms) "
+            "SELECT * FROM unnest(%b::text[], %b::text[], %b::int8[])",
+            (texts(ids), texts(statuses), bigints(times)),
+            prepare=True,
+        )
 
     def insert_submissions(self, connection: Connection, rows: Sequence[SubmissionRow]) -> None:
         """Insert submissions of a group."""
-        _copy(_cursor(connection), COPY_SUBMISSIONS, SUBMISSION_TYPES, rows)
+        columns = zip(*rows, strict=True)
+        arrays = tuple(array(column) for (array, _), column in zip(COLUMN_ARRAYS, columns, strict=True))
+        _cursor(connection).execute(INSERT_SUBMISSIONS, arrays, prepare=True)
 
     def first_answers(self, connection: Connection, ids: Sequence[str]) -> dict[str, FirstAnswer]:
         """Return what the first answers were made of."""
@@ -143,13 +163,13 @@ class PostgresIntakeStore:
         )
 
 
-def _copy(cursor: Any, statement: str, types: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
-    with cursor.copy(statement) as copy:
-        copy.set_types(types)
-        write = copy.write_row
-        for row in rows:
-            write(row)
+def _signed(key: int) -> int:
+    return key - (1 << 64) if key >= 1 << 63 else key
 
 
-def _cursor(connection: Connection) -> Any:  # psycopg.Cursor, behind SQLAlchemy's adapter
-    return connection.connection.driver_connection.cursor(binary=True)  # type: ignore[union-attr]
+def _raw(connection: Connection) -> Any:  # psycopg.Connection, behind SQLAlchemy's adapter
+    return connection.connection.driver_connection
+
+
+def _cursor(connection: Connection) -> Any:  # psycopg.Cursor
+    return _raw(connection).cursor(binary=True)

@@ -4,6 +4,7 @@ Pure: declarations only. `relay.store.intake_sqlite` and `relay.store.intake_pos
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
 from sqlalchemy import Connection as Connection  # noqa: PLC0414 - offered from here: only the store knows its library
@@ -98,7 +99,10 @@ class IntakeStore(Protocol):
     def lock_windows(
         self, connection: Connection, game_id: str, action: str, subjects: Sequence[bytes]
     ) -> dict[bytes, WindowRow]:
-        """Lock and return the windows of `subjects` (sorted); a missing one is created empty, so that it is locked."""
+        """Lock `subjects` until the commit; returns what is stored of each, an empty row for one never seen."""
+
+    def writing(self, connection: Connection) -> AbstractContextManager[object]:
+        """Return the context in which rows are written: their statements may travel together."""
 
     def save_windows(
         self, connection: Connection, game_id: str, action: str, rows: Sequence[WindowRow], now_ms: int

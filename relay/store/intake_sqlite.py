@@ -6,6 +6,7 @@ would cost several times as much.
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from sqlalchemy import Connection
@@ -72,6 +73,10 @@ class SqliteIntakeStore:
             row = cursor.fetchone()
             windows[subject] = WindowRow(subject) if row is None else WindowRow._make(row)
         return windows
+
+    def writing(self, connection: Connection) -> AbstractContextManager[object]:  # noqa: ARG002
+        """Nothing to prepare: the database is in this process."""
+        return nullcontext()
 
     def save_windows(
         self, connection: Connection, game_id: str, action: str, rows: Sequence[WindowRow], now_ms: int
