@@ -60,7 +60,7 @@ def serve(settings: Settings, parts: Sequence[str], *, dev_keys: bool) -> None:
         StartupError: something is not as it must be; the message says what to change.
     """
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for talkative in ("apscheduler", "alembic", "uvicorn", "asyncio"):
+    for talkative in ("apscheduler", "alembic", "uvicorn", "asyncio", "web3"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
     if settings.embedded and tuple(parts) != ("relay", "indexer"):
         raise StartupError("name the chain with --rpc-url or FAIRSCORE_RPC_URL; only `fairscore run` brings its own")
@@ -102,6 +102,9 @@ class Composition:
     async def _start(self, stack: AsyncExitStack, url: str) -> Any:
         """Start everything; returns the ASGI application."""
         settings, operations = self._settings, list[Operation]()
+        if settings.games:
+            games_of(settings, 0)  # a mistake there is found before a contract is deployed
+        database = self._open(stack)
         devnet: Devnet | None = None
         if settings.embedded:
             self._say("starting the embedded chain …")
@@ -112,7 +115,6 @@ class Composition:
             operations += proxy.operations()
         footing = await stand(settings, devnet, self._say, dev_keys=self._dev_keys)
         stack.push_async_callback(footing.chain.close)
-        database = self._open(stack)
         writer = Writer(database)
         writer.start()
         stack.push_async_callback(writer.stop)
