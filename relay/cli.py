@@ -173,7 +173,9 @@ def keys_create(
     role: Annotated[str, typer.Option(help="server, client (publishable), auditor or admin.")],
     name: Annotated[str, typer.Option(help="What it is for; shown in the list.")] = "",
     game: Annotated[str | None, typer.Option(help="The one game it is good for.  [default: every game]")] = None,
-    expires_days: Annotated[int | None, typer.Option(min=1, help="Days until it expires.  [default: never]")] = None,
+    expires_days: Annotated[
+        int | None, typer.Option(min=1, max=36_500, help="Days until it expires.  [default: never]")
+    ] = None,
     home: Home = None,
     database_url: DatabaseUrl = None,
 ) -> None:

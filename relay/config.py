@@ -37,6 +37,15 @@ class Settings(SourcedSettings):
     games: dict[str, dict[str, Any]] = Field(default_factory=dict, description="games, in TOML: `[games.<id>]`")
     config: Path | None = Field(None, description="TOML file with any of these settings")
 
+    elsewhere = frozenset({"indexer_poll_ms", "evidence_url"})  # the indexer's own settings, in the same file
+
+    @field_validator("rpc_url")
+    @classmethod
+    def _http(cls, value: str) -> str:
+        if value and not value.lower().startswith(("http://", "https://")):
+            raise ValueError("a JSON-RPC endpoint's address begins with http:// or https://")
+        return value
+
     @field_validator("home")
     @classmethod
     def _absolute(cls, value: Path) -> Path:

@@ -6,10 +6,12 @@ value is in the file it names), then the TOML file named by `FAIRSCORE_CONFIG`.
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from relay.errors import StartupError
 
 PREFIX = "FAIRSCORE_"
 FROM_FILE = ("database_url", "rpc_url")  # these carry passwords and tokens
@@ -17,6 +19,8 @@ FROM_FILE = ("database_url", "rpc_url")  # these carry passwords and tokens
 
 class SourcedSettings(BaseSettings):
     """Frozen settings; a wrong value is reported by the setting's name, never by the value."""
+
+    elsewhere: ClassVar[frozenset[str] | None] = None  # what else may stand in the file; None: anything
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True)
 
@@ -32,13 +36,26 @@ class SourcedSettings(BaseSettings):
         """Put the sources in the order the module's docstring promises.
 
         Raises:
-            FileNotFoundError: `FAIRSCORE_CONFIG` names no file; a typo there must not mean "defaults".
+            StartupError: `FAIRSCORE_CONFIG` names no TOML file; a typo there must not mean "defaults".
         """
         toml = os.environ.get(f"{PREFIX}CONFIG")
-        if toml and not Path(toml).is_file():
-            raise FileNotFoundError(f"{PREFIX}CONFIG names {toml}, which is not a file")
         sources = (init_settings, env_settings, _FromFile(settings_cls))
-        return (*sources, TomlConfigSettingsSource(settings_cls, Path(toml))) if toml else sources
+        return (*sources, _toml(settings_cls, Path(toml))) if toml else sources
+
+
+def _toml(settings_cls: type[BaseSettings], path: Path) -> TomlConfigSettingsSource:
+    try:
+        source = TomlConfigSettingsSource(settings_cls, path.resolve(strict=True))
+    except OSError as error:
+        raise StartupError(f"{PREFIX}CONFIG names {path}, which cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise StartupError(f"{PREFIX}CONFIG names {path}, which is not TOML: {error}") from None
+    elsewhere = getattr(settings_cls, "elsewhere", None)
+    if elsewhere is not None and (
+        unknown := sorted(set(source.toml_data) - set(settings_cls.model_fields) - elsewhere)
+    ):
+        raise StartupError(f"{PREFIX}CONFIG names {path}, where {unknown[0]!r} is no setting")
+    return source
 
 
 class _FromFile(PydanticBaseSettingsSource):

@@ -5,8 +5,11 @@ Touches files under `FAIRSCORE_HOME` only. Each is written aside and renamed, so
 
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from relay.errors import StartupError
 
 CONTRACTS_NAME = "contracts.json"
 DEVNET_NAME = "devnet.json"
@@ -20,8 +23,19 @@ class Remembered(NamedTuple):
 
 
 def prepare(home: Path) -> None:
-    """Create the folder for its owner alone; it will hold a database and, on the embedded chain, keys."""
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Create the folder for its owner alone; it will hold a database and, on the embedded chain, keys.
+
+    Raises:
+        StartupError: there can be no such folder, or nothing can be written there.
+    """
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=home):
+            pass
+    except OSError as error:
+        raise StartupError(
+            f"{home} cannot hold our state ({error.strerror}): choose another with --home or FAIRSCORE_HOME"
+        ) from None
 
 
 def remembered_contract(home: Path, chain_id: int, genesis: bytes) -> Remembered | None:
@@ -52,11 +66,13 @@ def write_devnet(home: Path, document: dict[str, Any]) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
+    except ValueError:
+        found = None
     if not isinstance(found, dict):
-        raise ValueError(f"{path} is damaged; move it away to start anew")  # noqa: TRY004 - a wrong file, not a bug
+        raise StartupError(f"{path} is damaged: restore it, or move it away to start anew")
     return found
 
 

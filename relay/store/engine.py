@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 
 T = TypeVar("T")
 
@@ -95,9 +95,13 @@ def open_database(url: str) -> Database:
     """Open `url` (`sqlite:///path` or `postgresql://…`, driver psycopg 3); creates no tables.
 
     Raises:
-        ValueError: the URL names another database or an in-memory SQLite, which no restart survives.
+        ValueError: not a URL, or of another database or an in-memory SQLite, which no restart survives.
+        OSError: the folder of a SQLite file cannot be made.
     """
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):  # its text could hold the password
+        raise ValueError("the database's URL cannot be read: use sqlite:///file or postgresql://…") from None
     backend = parsed.get_backend_name()
     if backend == "postgresql":
         return Database(create_engine(parsed, pool_size=READ_THREADS + 4, pool_pre_ping=True))

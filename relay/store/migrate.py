@@ -11,8 +11,9 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DatabaseError, DBAPIError
 
-from relay.store.engine import Database
+from relay.store.engine import Database, StoreUnavailableError, unavailable
 
 ADVISORY_LOCK = 0x6661697273636F72  # "fairscor": replicas that start together migrate one after the other
 
@@ -42,7 +43,18 @@ def upgrade(database: Database, package: str) -> str | None:
 
     Raises:
         SchemaVersionError: the database was written by a newer program.
+        StoreUnavailableError: it cannot be reached, or is not a database; with what to check.
     """
+    try:
+        return _upgrade(database, package)
+    except DBAPIError as error:
+        if not unavailable(error) and type(error) is not DatabaseError:  # the driver's own: the file is damaged
+            raise
+        reason = str(error.orig).strip().partition("\n")[0]
+        raise StoreUnavailableError(f"the database cannot be used ({reason}): check FAIRSCORE_DATABASE_URL") from error
+
+
+def _upgrade(database: Database, package: str) -> str | None:
     config = configuration(package)
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     with database.write() as connection:

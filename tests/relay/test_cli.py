@@ -12,7 +12,7 @@ from eth_account import Account
 
 from relay.keyring import DEV_SECRETS
 from tests.harness.nodes import Node, anvil
-from tests.harness.process import FAIRSCORE
+from tests.harness.process import FAIRSCORE, Fairscore
 from tests.harness.rpc import rpc
 
 
@@ -100,6 +100,18 @@ REFUSED = {
     "deploy without a chain": (("deploy",), {}, "--rpc-url"),
     "database of another kind": (("run",), {"FAIRSCORE_DATABASE_URL": "mysql://me:hunter2@db/x"}, "sqlite:///file"),
     "database in memory": (("run",), {"FAIRSCORE_DATABASE_URL": "sqlite://"}, "sqlite:///file"),
+    "database that is no URL": (("keys", "list"), {"FAIRSCORE_DATABASE_URL": "hunter2"}, "sqlite:///file"),
+    "database that does not answer": (
+        ("run",), {"FAIRSCORE_DATABASE_URL": "postgresql://me:hunter2@127.0.0.1:1/x"}, "FAIRSCORE_DATABASE_URL",
+    ),
+    "database that is another file": (
+        ("keys", "list"), {"FAIRSCORE_DATABASE_URL": "sqlite:///games.toml"}, "FAIRSCORE_DATABASE_URL",
+    ),
+    "home that is a file": (("run",), {"FAIRSCORE_HOME": "games.toml"}, "FAIRSCORE_HOME"),
+    "home nobody can make": (("run",), {"FAIRSCORE_HOME": "/proc/nowhere"}, "FAIRSCORE_HOME"),
+    "chain's address that is none": (("relay",), {"FAIRSCORE_RPC_URL": "hunter2"}, "FAIRSCORE_RPC_URL"),
+    "settings file that is no TOML": (("run",), {"FAIRSCORE_CONFIG": "open.key"}, "not TOML"),
+    "key for longer than a life": (("keys", "create", "--role", "admin", "--expires-days", "99999999"), {}, "36500"),
     "port that is none": (("run",), {"FAIRSCORE_PORT": "http"}, "FAIRSCORE_PORT"),
     "game with an unknown ruleset": (("run",), {"FAIRSCORE_CONFIG": "games.toml"}, "no-such-rules"),
     "settings file that is not there": (("run",), {"FAIRSCORE_CONFIG": "nowhere.toml"}, "nowhere.toml"),
@@ -115,6 +127,29 @@ REFUSED = {
         ("deploy", "--rpc-url", "{node}", "--dev-keys", "--guardian", "0x12"), {}, "--guardian",
     ),
 }  # fmt: skip
+
+
+def test_a_second_process_on_one_home_is_refused(tmp_path: Path) -> None:
+    """It says so in one line: the chain's own process ends in silence."""
+    with Fairscore(tmp_path / "home"):
+        ran = fairscore(tmp_path / "home", "run", "--port", "0")
+    assert ran.returncode == 2
+    assert "another FAIRSCORE_HOME" in ran.stderr
+    assert len(ran.stderr.splitlines()) == 1, ran.stderr
+
+
+@pytest.mark.parametrize("name", ["contracts.json", "devnet.json", "devnet-keys.json"])
+def test_a_damaged_file_in_home_is_named(tmp_path: Path, name: str) -> None:
+    """Nothing is overwritten that could be restored."""
+    home = tmp_path / "home"
+    with Fairscore(home):
+        pass
+    (home / name).write_bytes(b'{"\xff')
+    ran = fairscore(home, "run", "--port", "0")
+    assert ran.returncode == 2, ran.stdout + ran.stderr
+    assert name in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert (home / name).read_bytes() == b'{"\xff'
 
 
 @pytest.fixture(scope="module")

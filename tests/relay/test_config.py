@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from indexer.config import IndexerSettings
 from relay.config import Settings, settings
+from relay.errors import StartupError
 
 
 @pytest.fixture(autouse=True)
@@ -56,8 +58,35 @@ def test_a_wrong_value_names_the_setting_and_not_the_value(monkeypatch: pytest.M
 def test_a_missing_settings_file_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """A typo in FAIRSCORE_CONFIG must not silently mean "defaults"."""
     monkeypatch.setenv("FAIRSCORE_CONFIG", "nowhere.toml")
-    with pytest.raises(FileNotFoundError, match=r"nowhere\.toml"):
+    with pytest.raises(StartupError, match=r"nowhere\.toml"):
         settings()
+
+
+@pytest.mark.parametrize(("text", "said"), [("port = [", "not TOML"), ("portt = 5", "'portt' is no setting")])
+def test_a_mistake_in_the_settings_file_is_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, said: str
+) -> None:
+    """Neither a broken file nor a name nobody reads is passed over in silence."""
+    (tmp_path / "fairscore.toml").write_text(text)
+    monkeypatch.setenv("FAIRSCORE_CONFIG", "fairscore.toml")
+    with pytest.raises(StartupError, match=said):
+        settings()
+
+
+def test_one_file_serves_both_packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What only the indexer reads is known to the relay by name."""
+    assert Settings.elsewhere == set(IndexerSettings.model_fields) - set(Settings.model_fields)
+    (tmp_path / "fairscore.toml").write_text("port = 5\nindexer_poll_ms = 7\n")
+    monkeypatch.setenv("FAIRSCORE_CONFIG", "fairscore.toml")
+    assert (settings().port, IndexerSettings().indexer_poll_ms) == (5, 7)
+
+
+def test_the_chains_address_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said at once, not after half a minute of trying, and without the token it may hold."""
+    monkeypatch.setenv("FAIRSCORE_RPC_URL", "wss://chain/t0ken")
+    with pytest.raises(ValidationError, match="http://") as caught:
+        settings()
+    assert "t0ken" not in str(caught.value)
 
 
 def test_settings_are_frozen() -> None:
