@@ -126,7 +126,7 @@ async def _finalize(desk: Desk, final: Sequence[tuple[Slot, Receipt]], seen: See
     for slot, receipt in final:
         landed, result = await _landed(desk, slot, receipt, seen.finalized)
         if result is None:
-            await _failed(desk, slot)
+            await _failed(desk, slot, seen)
             continue
         batch = await desk.batch(slot.batch_id)
         if result.missing:
@@ -166,20 +166,35 @@ async def _unmine(desk: Desk, slot: Slot) -> None:
     desk.sent_at.clear()  # whether the pool took it back is unknown: send again
 
 
-async def _failed(desk: Desk, slot: Slot) -> None:
-    """A transaction that is final and failed: its scores wait again, and the next batches are tried out first."""
-    stored = await desk.store.batch(slot.batch_id)
-    reason = "transaction failed"
+async def _failed(desk: Desk, slot: Slot, seen: Seen) -> None:
+    """A transaction that is final and failed: what the contract lacks of its scores waits again, to be tried out first.
+
+    It lacks none where the players carried all of them to the contract themselves: then there was nothing to record.
+    """
+    batch = await desk.batch(slot.batch_id)
+    logs = await find_logs(desk, batch, range(len(batch.records)), seen.finalized)
+    result = results.read(batch, desk.domain.contract, (), logs)
+    reason = "every score was recorded by another transaction"
+    if len(result.elsewhere) < len(batch.records):
+        reason = await _why(desk, slot.batch_id)
+        log.error("a batch failed on the chain", extra={"nonce": slot.nonce, "reason": reason})
+        desk.careful = True
+    desk.hook("give_up")
+    await desk.store.give_up(slot, SlotState.FINAL, reason, _recorded(batch, result))
+    desk.hook("gave_up")
+    for item in result.elsewhere:
+        desk.listener.changed([batch.submission_ids[item.position]], "final", item.tx_hash)
+    desk.close(slot.batch_id, [attempt.tx_hash for attempt in slot.attempts])
+
+
+async def _why(desk: Desk, batch_id: int) -> str:
+    """Ask the chain why a batch's call fails; it may not fail any more."""
+    stored = await desk.store.batch(batch_id)
     try:
         await desk.chain.call(desk.domain.contract, stored.calldata, desk.gas_signer.address)
     except ChainAnswerError as error:
-        reason = f"transaction failed: {revert_name(error.revert) if error.revert else error.message}"
-    log.error("a batch failed on the chain", extra={"nonce": slot.nonce, "reason": reason})
-    desk.careful = True
-    desk.hook("give_up")
-    await desk.store.give_up(slot, SlotState.FINAL, reason)
-    desk.hook("gave_up")
-    desk.close(slot.batch_id, [attempt.tx_hash for attempt in slot.attempts])
+        return f"transaction failed: {revert_name(error.revert) if error.revert else error.message}"
+    return "transaction failed"
 
 
 async def _estrange(desk: Desk, slot: Slot, seen: Seen) -> None:

@@ -56,6 +56,7 @@ batch_scores = Table(
         sqlite_where=text("unresolved = 1"),
         postgresql_where=text("unresolved = 1"),
     ),
+    Index("ix_batch_scores_submission_id", "submission_id"),  # every transaction that tried to carry a score
 )
 
 slots = Table(

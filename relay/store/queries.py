@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, select
 
-from relay.store.outbox_tables import attempts
+from relay.store.outbox_tables import attempts, batch_scores, slots
 from relay.store.tables import evidence, history, submissions
 
 
@@ -39,20 +39,18 @@ def submission(connection: Connection, submission_id: str) -> Whole | None:
         .where(history.c.submission_id == submission_id)
         .order_by(history.c.seq)
     ).all()
-    tried: Sequence[Any] = ()
-    if row.tx_hash is not None:  # all attempts for a nonce carry the same scores, so the one known names them all
-        slot = select(attempts.c.chain_id, attempts.c.signer, attempts.c.nonce).where(attempts.c.tx_hash == row.tx_hash)
-        found = slot.subquery()
-        tried = connection.execute(
-            select(attempts.c.tx_hash, attempts.c.nonce, attempts.c.created_at_ms, attempts.c.fee_wei_max)
-            .join(
-                found,
-                (attempts.c.chain_id == found.c.chain_id)
-                & (attempts.c.signer == found.c.signer)
-                & (attempts.c.nonce == found.c.nonce),
-            )
-            .order_by(attempts.c.created_at_ms)
-        ).all()
+    tried = connection.execute(
+        select(attempts.c.tx_hash, attempts.c.nonce, attempts.c.created_at_ms, attempts.c.fee_wei_max)
+        .join(
+            slots,
+            (attempts.c.chain_id == slots.c.chain_id)
+            & (attempts.c.signer == slots.c.signer)
+            & (attempts.c.nonce == slots.c.nonce),
+        )
+        .join(batch_scores, batch_scores.c.batch_id == slots.c.batch_id)
+        .where(batch_scores.c.submission_id == submission_id)
+        .order_by(attempts.c.created_at_ms, attempts.c.nonce)
+    ).all()
     return Whole(row, evidence_body(connection, row.evidence_hash) or b"", steps, tried)
 
 

@@ -130,16 +130,21 @@ def test_a_round_recorded_with_other_values_is_parked(database_url: str) -> None
     asyncio.run(run())
 
 
-def test_a_batch_with_nothing_left_to_record_ends_without_another_transaction(database_url: str) -> None:
+def test_a_batch_with_nothing_left_to_record_ends_without_another_transaction(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async def run() -> None:
         async with bench(database_url) as b:
             chain = FakeChain(CONTRACT)
-            await b.accept(2)
-            carry(chain, b, [1, 2])
+            ids = await b.accept(2)
+            carried = carry(chain, b, [1, 2])
             await rounds(b.outbox(chain), chain, b, 10)
+            assert await b.history(ids[0]) == ["queued", "sent", "final"]
+            assert {(i, tx) for i, s, tx in b.ears.heard if s == "final"} == {(ids[0], carried), (ids[1], carried)}
+            assert not caplog.records  # nothing went wrong: the players were faster
             assert await b.statuses() == Counter(final=2)
             assert sorted(chain.recorded()) == [(GAME, 1), (GAME, 2)]
-            assert chain.next_nonce() == 1  # the one that failed; then the contract was asked first
+            assert chain.next_nonce() == 1  # the one that failed
 
     asyncio.run(run())
 

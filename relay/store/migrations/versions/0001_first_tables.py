@@ -199,6 +199,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("batch_id", "position", name=op.f("pk_batch_scores")),
     )
     with op.batch_alter_table("batch_scores", schema=None) as batch_op:
+        batch_op.create_index("ix_batch_scores_submission_id", ["submission_id"], unique=False)
         batch_op.create_index(
             "uq_batch_scores_unresolved",
             ["submission_id"],
@@ -278,6 +279,7 @@ def downgrade() -> None:
             sqlite_where=sa.text("unresolved = 1"),
             postgresql_where=sa.text("unresolved = 1"),
         )
+        batch_op.drop_index("ix_batch_scores_submission_id")
 
     op.drop_table("batch_scores")
     with op.batch_alter_table("submissions", schema=None) as batch_op:
