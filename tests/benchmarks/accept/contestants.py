@@ -65,7 +65,7 @@ def streambeat_like(*chain_options: str, chain: bool = True) -> Iterator[Contest
             yield Contestant([port], cpu)
         finally:
             process.kill()
-            process.wait()
+            process.communicate()
 
 
 @contextmanager

