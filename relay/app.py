@@ -7,6 +7,7 @@ import os
 import secrets
 import socket
 import time
+from collections.abc import Awaitable, Callable
 
 from relay.chain_types import ChainError
 from relay.config import Settings
@@ -39,8 +40,9 @@ class RelayService:
         footing: Footing,
         games: Games,
         inactive_rules: list[str],
+        flush_keys: Callable[[], Awaitable[int]],
     ) -> None:
-        """`inactive_rules` are the games whose rules the contract does not accept (yet)."""
+        """`inactive_rules` are the games whose rules the contract does not accept (yet); `flush_keys` is a job."""
         self.games = games
         self._database, self._footing, self._inactive = database, footing, inactive_rules
         self.progress = Progress(lambda submission_id: submissions.standing(database, submission_id))
@@ -49,7 +51,7 @@ class RelayService:
         attestor = Attestor(attestation, footing.domain, settings.receipt_days * DAY_S) if attestation else None
         wake = self.outbox.wake if self.outbox else _nobody_to_wake
         self.intake = Intake(writer, database, attestor, games, self.progress, wake)
-        self._jobs = Jobs(self.intake)
+        self._jobs = Jobs(self.intake, flush_keys)
 
     async def start(self) -> None:
         """Store the rules, resume what was on its way, start the clock.

@@ -17,6 +17,7 @@ from relay.contract import Record, game_key, pack_record
 from relay.games import SUBMIT_ACTION, Game
 from relay.guard import limits
 from relay.guard.flags import Flag, of_limit, of_verdict
+from relay.guard.lines import admitted as guard_lines
 from relay.guard.recent import find, remember
 from relay.ids import new_ids
 from relay.keccak import keccak
@@ -242,6 +243,9 @@ def _judge(group: _Group, game: Game, players: dict[bytes, _Player], entries: li
         verdict = entry.verdict = game.rules.judge(
             submission.claim, Context(submission.player, scores, submission.signed)
         )
+        if entry.decision is not None:
+            count = game.submit_limit - entry.decision.remaining
+            verdict.findings += guard_lines(count, game.submit_limit, keyed=entry.pending.scope is not None)
         refusal = entry.refusal = verdict.refusal
         entry.accepted = refusal is None and verdict.score is not None
         outcome = "accepted" if entry.accepted else "refused"

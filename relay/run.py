@@ -125,14 +125,19 @@ class Composition:
             self._facts.append(("JSON-RPC", f"{url}/devnet/rpc"))
             written = write_info(settings.home, url, footing, self._game_id, KeyStore(database))
             self._facts.append(("API keys", written))
-        relay = await self._start_relay(stack, database, writer, footing, games) if "relay" in self._parts else None
+        keys = KeyRing(database, writer)
+        relay: RelayParts | None = None
+        if "relay" in self._parts:
+            inactive = await publish(footing, games, self._say)
+            service = RelayService(settings, database, writer, footing, games, inactive, keys.flush)
+            relay = await self._start_relay(stack, service, database)
         if "indexer" in self._parts:
             indexer = await self._start_indexer(stack, database, writer, footing, games)
             operations = [*indexer.operations, *operations]
         return application(
             ready=self._ready,
             relay=relay,
-            authenticate=KeyRing(database, writer),
+            authenticate=keys,
             operations=operations,
             origins=games.origins(),
         )
@@ -147,15 +152,11 @@ class Composition:
             migrate.upgrade(database, package)
         return database
 
-    async def _start_relay(
-        self, stack: AsyncExitStack, database: Database, writer: Writer, footing: Footing, games: Games
-    ) -> RelayParts:
-        inactive = await publish(footing, games, self._say)
-        relay = RelayService(self._settings, database, writer, footing, games, inactive)
-        await relay.start()
-        stack.push_async_callback(relay.stop)
-        self._relay = relay
-        return RelayParts(relay.intake, database, relay.head)
+    async def _start_relay(self, stack: AsyncExitStack, service: RelayService, database: Database) -> RelayParts:
+        await service.start()
+        stack.push_async_callback(service.stop)
+        self._relay = service
+        return RelayParts(service.intake, database, service.head)
 
     async def _start_indexer(
         self, stack: AsyncExitStack, database: Database, writer: Writer, footing: Footing, games: Games

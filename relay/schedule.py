@@ -1,10 +1,11 @@
-"""What happens by the clock: forgetting what need not be remembered any longer.
+"""What happens by the clock: forgetting what need not be remembered, writing down the use of keys.
 
-Touches APScheduler and the intake it is handed. A job that fails is logged and comes again.
+Touches APScheduler and what its jobs are handed. A job that fails is logged and comes again.
 """
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
@@ -13,6 +14,7 @@ from relay.intake import Intake
 from relay.store.engine import StoreUnavailableError
 
 SWEEP_EVERY_S = 600
+FLUSH_EVERY_S = 5
 
 log = logging.getLogger(__name__)
 
@@ -20,8 +22,9 @@ log = logging.getLogger(__name__)
 class Jobs:
     """The relay's periodic work."""
 
-    def __init__(self, intake: Intake) -> None:
-        self._intake = intake
+    def __init__(self, intake: Intake, flush_keys: Callable[[], Awaitable[int]]) -> None:
+        """`flush_keys` writes down when keys were last used, for many requests at once."""
+        self._intake, self._flush_keys = intake, flush_keys
         self._scheduler: AsyncIOScheduler | None = None
 
     def start(self) -> None:
@@ -30,6 +33,7 @@ class Jobs:
         loop = asyncio.get_running_loop()
         self._scheduler = AsyncIOScheduler(event_loop=loop, job_defaults=defaults, timezone="UTC")
         self._scheduler.add_job(self.sweep, "interval", seconds=SWEEP_EVERY_S)
+        self._scheduler.add_job(self.flush, "interval", seconds=FLUSH_EVERY_S)
         self._scheduler.start()
 
     def stop(self) -> None:
@@ -37,6 +41,13 @@ class Jobs:
         if self._scheduler is not None:
             self._scheduler.shutdown(wait=False)
             self._scheduler = None
+
+    async def flush(self) -> None:
+        """Record the last use of API keys."""
+        try:
+            await self._flush_keys()
+        except StoreUnavailableError:
+            log.warning("the last use of keys did not reach the database")
 
     async def sweep(self) -> None:
         """Forget idempotency keys after 24 h and windows nobody needs."""

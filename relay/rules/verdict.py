@@ -3,7 +3,7 @@
 Pure.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -98,9 +98,7 @@ class Verdict:
 
     __slots__ = ("findings", "level", "score", "violated")
 
-    def __init__(
-        self, score: int | None, level: int, findings: Sequence[tuple[Row, Finding]], *, violated: bool
-    ) -> None:
+    def __init__(self, score: int | None, level: int, findings: list[tuple[Row, Finding]], *, violated: bool) -> None:
         self.score = score
         self.level = level
         self.findings = findings

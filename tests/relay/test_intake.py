@@ -81,7 +81,15 @@ def test_a_refusal_is_recorded_with_its_evidence_and_flagged(database_url: str, 
                 "SCORE_MISMATCH", "Score validation failed", False,
             )  # fmt: skip
             assert problem["reason"] == "Score mismatch. Claimed: 5420, Expected: 2652"
-            assert len(problem["checks"]) == 10
+            assert [check["code"] for check in problem["checks"]][5:] == [
+                "COMBO_EXCEEDS_HITS", "SCORE_MISMATCH", "NOTES_EXCEED_TIME", "PERFECT_RATIO_HIGH", "SCORE_SPIKE",
+                "DUPLICATE_SUBMISSION", "RATE_LIMITED",
+            ]  # fmt: skip
+            assert problem["checks"][-2:] == [
+                {"code": "DUPLICATE_SUBMISSION", "result": "pass", "version": 1, "windowMs": 60_000},
+                {"code": "RATE_LIMITED", "result": "pass", "version": 1, "admitted": 1, "limit": 60},
+            ]
+            assert replies[2].json["checks"][-1]["admitted"] == 3
             assert (
                 keccak((await relay.request("GET", f"/api/evidence/{problem['evidenceHash']}")).body).hex()
                 in (problem["evidenceHash"])
