@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 
+from relay import continuity
 from relay.chain_types import ChainError
 from relay.config import Settings
 from relay.games import Games
@@ -22,6 +23,7 @@ from relay.progress import Progress
 from relay.schedule import Jobs
 from relay.startup import Footing
 from relay.store import intake as submissions
+from relay.store import queries
 from relay.store.engine import Database, StoreUnavailableError
 from relay.store.outbox import OutboxStore
 from relay.store.writer import Writer
@@ -57,8 +59,11 @@ class RelayService:
         """Store the rules, resume what was on its way, start the clock.
 
         Raises:
+            StartupError: the contract holds rounds that this database would give again.
             ChainMismatchError: the database belongs to another chain or contract; nothing was touched.
         """
+        footing = self._footing
+        await continuity.check(footing.chain, footing.contract, self.games.by_id, self._next_round)
         await self.intake.start()
         if self.outbox is not None:
             await self.outbox.start()
@@ -71,6 +76,9 @@ class RelayService:
         if self.outbox is not None:
             await self.outbox.stop()
         await self._footing.chain.close()
+
+    async def _next_round(self, game_id: str) -> int:
+        return await self._database.read(lambda connection: queries.next_round(connection, game_id))
 
     def head(self) -> int | None:
         """Return the number of the newest block this process has seen, None before the first."""

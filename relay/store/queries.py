@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, select
 
 from relay.store.outbox_tables import attempts, batch_scores, slots
-from relay.store.tables import evidence, history, submissions
+from relay.store.tables import evidence, history, round_counters, submissions
 
 
 class SubmissionFilter(NamedTuple):
@@ -52,6 +52,11 @@ def submission(connection: Connection, submission_id: str) -> Whole | None:
         .order_by(attempts.c.created_at_ms, attempts.c.nonce)
     ).all()
     return Whole(row, evidence_body(connection, row.evidence_hash) or b"", steps, tried)
+
+
+def next_round(connection: Connection, game_id: str) -> int:
+    """Return the round number that the game's next accepted submission is given."""
+    return connection.scalar(select(round_counters.c.next).where(round_counters.c.game_id == game_id)) or 1
 
 
 def list_submissions(
