@@ -6,7 +6,6 @@ it in the reverse order, within two seconds.
 
 import asyncio
 import gc
-import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -19,6 +18,7 @@ from indexer.ancestry import ChainIdentityError
 from indexer.app import IndexerService
 from indexer.app import build as build_indexer
 from indexer.config import IndexerSettings
+from relay import logs
 from relay.api.application import RelayParts, application
 from relay.api.auth import KeyRing
 from relay.api.devnet import DevnetProxy
@@ -59,9 +59,7 @@ def serve(settings: Settings, parts: Sequence[str], *, dev_keys: bool) -> None:
     Raises:
         StartupError: something is not as it must be; the message says what to change.
     """
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for talkative in ("apscheduler", "alembic", "uvicorn", "asyncio", "web3"):
-        logging.getLogger(talkative).setLevel(logging.WARNING)
+    logs.configure(settings.log_level)
     if settings.embedded and tuple(parts) != ("relay", "indexer"):
         raise StartupError("name the chain with --rpc-url or FAIRSCORE_RPC_URL; only `fairscore run` brings its own")
     try:

@@ -59,6 +59,7 @@ class Writer:
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="fairscore-writer", daemon=True)
         self._closed = False
+        self._out = False  # the last change was refused because the database is out of reach
 
     def start(self) -> None:
         """Start the thread."""
@@ -130,11 +131,23 @@ class Writer:
                     waiting.result = waiting.job(connection)
                     ran += 1
         except Exception as error:  # noqa: BLE001 - a job's error belongs to whoever awaits it, not to this thread
-            _fail(group, _translate(error))
+            found = _translate(error)
+            self._note(found)
+            _fail(group, found)
             # If the commit itself failed, whether it took effect is unknown: never run it again. If the database is
             # out of reach, asking once per job would only make all of them wait.
             return ran == len(group) or isinstance(group[0].error, StoreUnavailableError)
+        self._note(None)
         return True
+
+    def _note(self, error: BaseException | None) -> None:
+        """Log where an outage begins and ends: a line per refused change would fill the disk that is full."""
+        out = isinstance(error, StoreUnavailableError)
+        if out and not self._out:
+            log.warning("the database does not take changes", extra={"cause": error})
+        elif error is None and self._out:
+            log.warning("the database takes changes again")
+        self._out = out or (self._out and error is not None)
 
 
 def _fail(group: Sequence[_Waiting], error: BaseException) -> None:
@@ -145,7 +158,6 @@ def _fail(group: Sequence[_Waiting], error: BaseException) -> None:
 def _translate(error: BaseException) -> BaseException:
     if _conflict(error) or not unavailable(error):
         return error
-    log.warning("the database did not take a change", extra={"cause": type(error).__name__})
     translated = StoreUnavailableError(type(getattr(error, "orig", error)).__name__)
     translated.__cause__ = error
     return translated

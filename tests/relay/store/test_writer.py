@@ -122,6 +122,39 @@ class CommitFails(Database):
             raise OperationalError("COMMIT", {}, Exception("connection lost"))
 
 
+class Outage(Database):
+    """A database that takes nothing while told so."""
+
+    out = False
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        if self.out:
+            raise OperationalError("BEGIN", {}, Exception("disk is full"))
+        with super().write() as connection:
+            yield connection
+
+
+def test_an_outage_is_logged_once(sqlite_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Its begin and its end: a line for every refused change would fill the disk that is full."""
+
+    async def scenario() -> None:
+        database = Outage(open_database(sqlite_url).engine)
+        writer = Writer(database)
+        writer.start()
+        for database.out in (False, True, True, True, False, False):
+            try:
+                await writer.run(lambda connection: connection.exec_driver_sql("SELECT 1"))
+            except StoreUnavailableError:
+                assert database.out
+        await writer.stop()
+        database.close()
+
+    asyncio.run(scenario())
+    lines = [record.getMessage() for record in caplog.records if record.name == "relay.store.writer"]
+    assert lines == ["the database does not take changes", "the database takes changes again"]
+
+
 def test_a_lost_commit_is_reported_and_never_run_again(sqlite_url: str) -> None:
     """An unknown outcome is 503 to everyone in the group; running the jobs again could double them."""
 
