@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 ESTIMATE_MARGIN_PERCENT = 25
 # Reverts that say nothing about a score: the whole relay (or one game's rules) cannot record now.
+REVERTED = 3  # the JSON-RPC error code of a call that reverted (geth and most others)
 WHOLE_RELAY = {"EnforcedPause", "UnknownSigner", "DeadlinePassed", "RulesNotActive"}
 
 
@@ -264,7 +265,11 @@ async def _refusal(desk: Desk, plan: Sequence[Waiting], head: Block) -> str | No
     try:
         await desk.chain.call(desk.domain.contract, calldata, desk.gas_signer.address)
     except ChainAnswerError as error:
-        return revert_name(error.revert) if error.revert else error.message
+        if error.revert:
+            return revert_name(error.revert)
+        if error.code == REVERTED or "revert" in error.message.lower():
+            return error.message
+        raise  # an endpoint in trouble is not the contract's word: a score is not parked for it
     return None
 
 

@@ -192,6 +192,7 @@ class OutboxStore:
         if known is not None and nonce < foreign_below:
             c.execute(slots.insert(), [{**slot, "nonce": n, "state": "foreign"} for n in range(nonce, foreign_below)])
             nonce = foreign_below
+        self._claim([item for one in sealed for item in one.submission_ids], c)
         made: list[Slot] = []
         for one in sealed:
             values = {
@@ -214,6 +215,12 @@ class OutboxStore:
             made.append(Slot(nonce, SlotState.RESERVED, batch_id, ()))
             nonce += 1
         return made
+
+    def _claim(self, submission_ids: Sequence[str], c: Connection) -> None:
+        """Lock the scores, or raise SealConflictError: a sender with another key may be sealing them now."""
+        free = select(submissions.c.id).where(submissions.c.id.in_(submission_ids), IS_WAITING)
+        if len(c.execute(free.with_for_update(skip_locked=True)).all()) != len(submission_ids):
+            raise SealConflictError("a score of the batch is not waiting any more")
 
     async def record_attempts(self, made: Sequence[NewAttempt]) -> None:
         """Store signed transactions; a first attempt makes its slot live and its scores sent."""
