@@ -41,7 +41,7 @@ from relay.startup import Footing, games_of, publish, stand
 from relay.store import migrate
 from relay.store.engine import Database, StoreUnavailableError, open_database
 from relay.store.keys import KeyStore
-from relay.store.outbox_leases import ChainMismatchError
+from relay.store.outbox_leases import ChainMismatchError, known_contract
 from relay.store.writer import Writer
 from relay.welcome import greet
 
@@ -111,7 +111,11 @@ class Composition:
             proxy = DevnetProxy(devnet.rpc_url)
             stack.push_async_callback(proxy.close)
             operations += proxy.operations()
-        footing = await stand(settings, devnet, self._say, dev_keys=self._dev_keys)
+
+        async def known(chain_id: int, genesis: bytes) -> bytes | None:
+            return await database.read(lambda connection: known_contract(connection, chain_id, genesis))
+
+        footing = await stand(settings, devnet, known, self._say, dev_keys=self._dev_keys)
         stack.push_async_callback(footing.chain.close)
         writer = Writer(database)
         writer.start()

@@ -6,7 +6,7 @@ Touches the chain, the home folder and key files. Every refusal is a sentence th
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,7 @@ RPC_WAIT_S = 30.0
 
 log = logging.getLogger(__name__)
 Say = Callable[[str], None]
+KnownContract = Callable[[int, bytes], Awaitable[bytes | None]]  # chain id, genesis hash -> the database's contract
 
 
 @dataclass(frozen=True)
@@ -90,9 +91,11 @@ def keys_of(settings: Settings, chain_id: int, devnet: Devnet | None, *, dev_key
 
 
 async def contract_of(
-    settings: Settings, chain: Chain, chain_id: int, genesis: bytes, keys: Keyring, say: Say
+    settings: Settings, chain: Chain, chain_id: int, genesis: bytes, keys: Keyring, say: Say, known: bytes | None
 ) -> Remembered:
     """Return where the contract is: named, remembered, or deployed now if this process holds the admin's key.
+
+    `known` is the one the database is of: while there is one, no other is deployed unasked.
 
     Raises:
         StartupError: there is none and it cannot be deployed.
@@ -103,6 +106,11 @@ async def contract_of(
         found = Remembered(address(settings.contract, "FAIRSCORE_CONTRACT"), settings.start_block)
     else:
         remembered = remembered_contract(settings.home, chain_id, genesis)
+        if remembered is None and known is not None:
+            raise StartupError(
+                f"the database belongs to the contract {checksum_address(known)}, which {settings.home} does not "
+                f"remember: set FAIRSCORE_CONTRACT={checksum_address(known)}, or use another database"
+            )
         if remembered is None:
             return await _deploy(settings.home, chain, chain_id, genesis, keys, say)
         found = remembered
@@ -146,18 +154,22 @@ async def publish(footing: Footing, games: Games, say: Say) -> list[str]:
     return inactive
 
 
-async def stand(settings: Settings, devnet: Devnet | None, say: Say, *, dev_keys: bool) -> Footing:
+async def stand(
+    settings: Settings, devnet: Devnet | None, known_contract: KnownContract, say: Say, *, dev_keys: bool
+) -> Footing:
     """Reach the chain, gather the keys, find or deploy the contract.
 
     Raises:
-        StartupError, DeploymentError, DevKeysError, KeyFileError: with what to do.
+        StartupError, DeploymentError, DevKeysError, KeyFileError: with what to do
+        ChainMismatchError: `known_contract` says that the database was written for another chain.
     """
     rpc_url = devnet.rpc_url if devnet else settings.rpc_url
     chain = Chain(rpc_url)
     try:
         chain_id, genesis = await reach(chain, say)
+        known = await known_contract(chain_id, genesis)
         keys = keys_of(settings, chain_id, devnet, dev_keys=dev_keys)
-        found = await contract_of(settings, chain, chain_id, genesis, keys, say)
+        found = await contract_of(settings, chain, chain_id, genesis, keys, say, known)
     except ChainError as error:
         await chain.close()
         raise StartupError(f"the chain's endpoint refused: {error}") from None

@@ -65,24 +65,36 @@ def _is(key: Key) -> tuple[ColumnElement[bool], ...]:
     return leases.c.chain_id == key.chain_id, leases.c.signer == key.signer
 
 
-def bind(c: Connection, chain_id: int, genesis_hash: bytes, contract: bytes, now_ms: int) -> None:
-    """Remember chain and contract, or raise ChainMismatchError when they are not the ones remembered."""
+def known_contract(c: Connection, chain_id: int, genesis_hash: bytes) -> bytes | None:
+    """Return the contract this database is of, None if it is of none yet.
+
+    Raises:
+        ChainMismatchError: it was written for another chain with this id.
+    """
     row = c.execute(select(chain_identities).where(chain_identities.c.chain_id == chain_id)).one_or_none()
     if row is None:
-        values = {"chain_id": chain_id, "genesis_hash": genesis_hash, "contract": contract, "recorded_at_ms": now_ms}
-        c.execute(chain_identities.insert().values(values))
-        return
+        return None
     if bytes(row.genesis_hash) != genesis_hash:
         raise ChainMismatchError(
             f"chain {chain_id} starts with block 0x{genesis_hash.hex()}, but this database was written for "
             f"0x{bytes(row.genesis_hash).hex()}: point FAIRSCORE_RPC_URL back, or use a database of its own"
         )
-    if bytes(row.contract) == contract:
+    return bytes(row.contract)
+
+
+def bind(c: Connection, chain_id: int, genesis_hash: bytes, contract: bytes, now_ms: int) -> None:
+    """Remember chain and contract, or raise ChainMismatchError when they are not the ones remembered."""
+    known = known_contract(c, chain_id, genesis_hash)
+    if known is None:
+        values = {"chain_id": chain_id, "genesis_hash": genesis_hash, "contract": contract, "recorded_at_ms": now_ms}
+        c.execute(chain_identities.insert().values(values))
+        return
+    if known == contract:
         return
     under_way = (slots.c.chain_id == chain_id, slots.c.state.in_(("reserved", "live", "mined")))
     if c.scalar(select(func.count()).select_from(slots).where(*under_way)):
         raise ChainMismatchError(
-            f"the contract changed to 0x{contract.hex()} while transactions to 0x{bytes(row.contract).hex()} are under "
+            f"the contract changed to 0x{contract.hex()} while transactions to 0x{known.hex()} are under "
             "way: set FAIRSCORE_CONTRACT back until they are final"
         )
     c.execute(update(chain_identities).where(chain_identities.c.chain_id == chain_id).values(contract=contract))

@@ -58,6 +58,33 @@ def test_another_process_may_be_ahead() -> None:
     checked({5}, 5, 5, 6)
 
 
+def test_a_forgotten_contract_is_not_deployed_again(tmp_path: Path) -> None:
+    """The database knows which contract is its own; another one would cost money and orphan its scores."""
+    running = Fairscore(tmp_path / "home")
+    with running:
+        info = json.loads((tmp_path / "home" / "devnet.json").read_text())
+        running.stop()
+        (tmp_path / "home" / "contracts.json").unlink()
+        journal = (tmp_path / "home" / "chain.journal").read_bytes()
+        with pytest.raises(ProcessError, match=f"FAIRSCORE_CONTRACT={info['contract']}"):
+            running.start()
+        assert (tmp_path / "home" / "chain.journal").read_bytes().startswith(journal)
+        assert "deploying" not in running.output().rpartition("Fairscore is ready")[2]
+        running.environment["FAIRSCORE_CONTRACT"] = info["contract"]
+        running.start()
+
+
+def test_another_chain_under_the_same_database_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
+    """Its genesis block tells it from the one the database was written for."""
+    running = Fairscore(tmp_path / "home")
+    with running:
+        running.stop()
+        (tmp_path / "home" / "chain.journal").unlink()
+        with pytest.raises(ProcessError, match="this database was written for"):
+            running.start()
+        assert "deploying" not in running.output().rpartition("Fairscore is ready")[2]
+
+
 def test_a_lost_database_is_noticed(tmp_path: Path) -> None:
     """The system says what to do instead of accepting scores that its contract would skip."""
     running = Fairscore(tmp_path / "home")
