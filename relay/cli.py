@@ -19,6 +19,8 @@ from relay.errors import StartupError
 
 EPILOG = "Every option has an environment variable FAIRSCORE_<NAME>; FAIRSCORE_CONFIG names a TOML file with the rest."
 
+LIST_WIDTH = 160
+
 app = typer.Typer(
     help="Game results that anyone can trust: recompute, sign, record, rank, re-verify.",
     epilog=EPILOG,
@@ -203,7 +205,8 @@ def keys_list(home: Home = None, database_url: DatabaseUrl = None) -> None:
             state = "revoked" if key.revoked_at_ms else f"until {_day(key.expires_at_ms)}" if key.expires_at_ms else ""
             columns = (key.id, f"{key.prefix}…", key.role, key.game_id or "every", key.name)
             table.add_row(*columns, _day(key.created_at_ms), _day(key.last_used_at_ms), state or "active")
-    console.print(table)
+    # Nothing is cut off, however narrow the terminal: id and prefix are what `revoke` takes.
+    console.print(table, width=max(console.width, LIST_WIDTH), crop=False)
 
 
 @keys.command("revoke")

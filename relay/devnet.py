@@ -26,6 +26,8 @@ KEYS_NAME = "devnet-keys.json"
 ROLES = ("admin", "attestation", "gas", "guardian", "auditor", "player")
 START_S_MAX = 300.0  # rebuilding a very long journal is slow, not wrong
 STOP_S_MAX = 5.0
+RESTART_S = 0.2
+RESTART_S_MAX = 10.0
 
 
 class DevnetError(Exception):
@@ -74,8 +76,12 @@ def _key(secret: bytes) -> DevnetKey:
 class Devnet:
     """A running embedded chain. Its process ends when this one does, however this one ends."""
 
-    def __init__(self, process: asyncio.subprocess.Process, ready: dict[str, Any], keys: dict[str, DevnetKey]) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, ready: dict[str, Any], home: Path, keys: dict[str, DevnetKey]
+    ) -> None:
         self._process = process
+        self._home = home
+        self._watch: asyncio.Task[None] | None = None
         self.rpc_url = str(ready["rpcUrl"])
         self.chain_id = int(ready["chainId"])
         self.block_number = int(ready["blockNumber"])
@@ -89,24 +95,26 @@ class Devnet:
         Raises DevnetError when the journal is damaged, held by another process or does not rebuild.
         """
         keys = load_keys(home)
-        command = [sys.executable, "-W", "ignore", "-m", "relay.devnet_server"]
-        command += ["--journal", str(home / JOURNAL_NAME), "--chain-id", str(CHAIN_ID)]
-        command += ["--lock-wait-s", str(lock_wait_s)]
-        command += ["--fund", *("0x" + key.address.hex() for key in keys.values())]
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            start_new_session=True,  # a Ctrl-C in the terminal is for the parent, which then stops this one in order
-        )
-        try:
-            ready = await asyncio.wait_for(_first_line(process), START_S_MAX)
-        except BaseException:
-            await _end(process)
-            raise
-        if ready.get("notice"):
-            log.warning("embedded chain: %s", ready["notice"])
-        return cls(process, ready, keys)
+        process, ready = await _launch(home, keys, "--lock-wait-s", str(lock_wait_s))
+        return cls(process, ready, home, keys)
+
+    def watch(self) -> None:
+        """From now on start the chain again, at the same address, whenever its process ends by itself."""
+        self._watch = asyncio.create_task(self._keep())
+
+    async def _keep(self) -> None:
+        port = self.rpc_url.rpartition(":")[2]
+        pause_s = RESTART_S
+        while True:
+            code = await self._process.wait()
+            log.error("the embedded chain's process ended with code %d: starting it again", code)
+            try:
+                self._process, _ = await _launch(self._home, self.keys, "--port", port)
+                pause_s = RESTART_S
+            except DevnetError as error:
+                log.error("the embedded chain does not start: %s", error)  # noqa: TRY400 - a sentence, not a bug
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, RESTART_S_MAX)
 
     @property
     def pid(self) -> int:
@@ -123,7 +131,33 @@ class Devnet:
 
     async def stop(self) -> None:
         """End the child; everything it answered is on disk already."""
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
         await _end(self._process)
+
+
+async def _launch(
+    home: Path, keys: dict[str, DevnetKey], *options: str
+) -> tuple[asyncio.subprocess.Process, dict[str, Any]]:
+    """Start the child; returns it and its first line once it answers."""
+    command = [sys.executable, "-W", "ignore", "-m", "relay.devnet_server"]
+    command += ["--journal", str(home / JOURNAL_NAME), "--chain-id", str(CHAIN_ID), *options]
+    command += ["--fund", *("0x" + key.address.hex() for key in keys.values())]
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,  # a Ctrl-C in the terminal is for the parent, which then stops this one in order
+    )
+    try:
+        ready = await asyncio.wait_for(_first_line(process), START_S_MAX)
+    except BaseException:
+        await _end(process)
+        raise
+    if ready.get("notice"):
+        log.warning("embedded chain: %s", ready["notice"])
+    return process, ready
 
 
 async def _first_line(process: asyncio.subprocess.Process) -> dict[str, Any]:

@@ -129,6 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the process; returns its exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--journal", type=Path, required=True)
+    parser.add_argument("--port", type=int, default=0, help="to listen on; 0: any that is free")
     parser.add_argument("--chain-id", type=int, default=31337)
     parser.add_argument("--lock-wait-s", type=float, default=10.0)
     parser.add_argument("--fund", nargs="*", default=[], metavar="ADDRESS", help="accounts of the genesis block")
@@ -148,11 +149,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         journal = Journal(options.journal, options.lock_wait_s)
         node = Node(journal, genesis, time.time)
+        listener = socket.create_server(("127.0.0.1", options.port))
     except (JournalError, OSError) as error:
         print(json.dumps({"error": str(error)}), flush=True)
         return 1
     gc.freeze()
-    listener = socket.create_server(("127.0.0.1", 0))
 
     def announce() -> None:
         ready = {

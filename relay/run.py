@@ -108,6 +108,7 @@ class Composition:
             self._say("starting the embedded chain …")
             devnet = await Devnet.start(settings.home)
             stack.push_async_callback(devnet.stop)
+            devnet.watch()
             proxy = DevnetProxy(devnet.rpc_url)
             stack.push_async_callback(proxy.close)
             operations += proxy.operations()

@@ -67,6 +67,7 @@ def test_keys_are_shown_once_listed_by_prefix_and_revoked(tmp_path: Path) -> Non
     assert secret.startswith("fs_live_sk_")
     listed = fairscore(home, "keys", "list").stdout
     assert secret[:15] in listed
+    assert re.search(rf"key_[0-9a-z]{{26}} +{secret[:15]}", fairscore(home, "keys", "list", COLUMNS="80").stdout)
     assert secret not in listed
     assert "arena" in listed
     assert secret.encode() not in (home / "fairscore.db").read_bytes()

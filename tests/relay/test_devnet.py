@@ -215,6 +215,37 @@ def test_it_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
         time.sleep(0.05)
 
 
+def test_a_watched_chain_comes_back_at_its_address(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Killed, twice, by somebody else (short memory, say): the same chain again; stopped by us: no more."""
+
+    async def scenario() -> None:
+        async with running(tmp_path) as (devnet, chain):
+            devnet.watch()
+            signer = LocalSigner(devnet.keys["player"].secret)
+            raw, tx_hash = transfer(signer, 0)
+            assert (await chain.send_raw(raw)).accepted
+            block = await mined(chain, tx_hash)
+            for _ in range(2):
+                killed = devnet.pid
+                os.kill(killed, signal.SIGKILL)
+
+                async def back(killed: int = killed) -> bool:
+                    if devnet.pid == killed:
+                        return False
+                    (receipt,) = await chain.receipts([tx_hash])
+                    return receipt is not None and receipt.block_number == block
+
+                await eventually(back)
+            last = devnet.pid
+            await devnet.stop()
+            await asyncio.sleep(0.5)
+            assert not devnet.alive()
+            assert devnet.pid == last
+
+    uvloop.run(scenario())
+    assert [record.levelname for record in caplog.records if "starting it again" in record.message] == ["ERROR"] * 2
+
+
 def test_keys_are_private_random_and_kept(tmp_path: Path) -> None:
     keys = load_keys(tmp_path / "a")
     assert load_keys(tmp_path / "a") == keys
