@@ -206,7 +206,7 @@ def keys_list(home: Home = None, database_url: DatabaseUrl = None) -> None:
             columns = (key.id, f"{key.prefix}…", key.role, key.game_id or "every", key.name)
             table.add_row(*columns, _day(key.created_at_ms), _day(key.last_used_at_ms), state or "active")
     # Nothing is cut off, however narrow the terminal: id and prefix are what `revoke` takes.
-    console.print(table, width=max(console.width, LIST_WIDTH), crop=False)
+    Console(highlight=False, soft_wrap=True, width=max(console.width, LIST_WIDTH)).print(table)
 
 
 @keys.command("revoke")
