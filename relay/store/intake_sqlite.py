@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from relay.store import sqlite_bulk
 from relay.store.intake_rows import (
     FIRST_ANSWER_COLUMNS,
     SUBMISSION_COLUMNS,
@@ -20,9 +21,10 @@ from relay.store.intake_rows import (
     WindowRow,
 )
 
-INSERT_SUBMISSION = (
-    f"INSERT INTO submissions ({', '.join(SUBMISSION_COLUMNS)}) "  # noqa: S608 - names are ours
-    f"VALUES ({', '.join('?' * len(SUBMISSION_COLUMNS))})"
+INSERT_SUBMISSIONS = f"INSERT INTO submissions ({', '.join(SUBMISSION_COLUMNS)}) VALUES"
+REPLACE_WINDOWS = (
+    "INSERT OR REPLACE INTO limit_windows "
+    "(game_id, action, subject, admitted, refused, scores, claims, updated_at_ms) VALUES"
 )
 SELECT_FIRST_ANSWER = (
     f"SELECT {', '.join('s.' + name for name in FIRST_ANSWER_COLUMNS)}, "  # noqa: S608 - names are ours
@@ -62,16 +64,9 @@ class SqliteIntakeStore:
         self, connection: Connection, game_id: str, action: str, subjects: Sequence[bytes]
     ) -> dict[bytes, WindowRow]:
         """Return the windows; one that is missing is empty, and written when it is saved."""
-        cursor = _cursor(connection)
-        windows: dict[bytes, WindowRow] = {}
-        for subject in subjects:
-            cursor.execute(
-                "SELECT subject, admitted, refused, scores, claims FROM limit_windows "
-                "WHERE game_id = ? AND action = ? AND subject = ?",
-                (game_id, action, subject),
-            )
-            row = cursor.fetchone()
-            windows[subject] = WindowRow(subject) if row is None else WindowRow._make(row)
+        windows = {subject: WindowRow(subject) for subject in subjects}
+        for row in sqlite_bulk.select(_cursor(connection), _select_windows, (game_id, action), subjects):
+            windows[row[0]] = WindowRow._make(row)
         return windows
 
     def writing(self, connection: Connection) -> AbstractContextManager[object]:  # noqa: ARG002
@@ -82,12 +77,8 @@ class SqliteIntakeStore:
         self, connection: Connection, game_id: str, action: str, rows: Sequence[WindowRow], now_ms: int
     ) -> None:
         """Write windows."""
-        _cursor(connection).executemany(
-            "INSERT OR REPLACE INTO limit_windows "
-            "(game_id, action, subject, admitted, refused, scores, claims, updated_at_ms) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [(game_id, action, *map(bytearray, row), now_ms) for row in rows],
-        )
+        values = [(game_id, action, *map(bytearray, row), now_ms) for row in rows]
+        sqlite_bulk.insert(_cursor(connection), REPLACE_WINDOWS, 8, values)
 
     def take_serials(self, connection: Connection, game_id: str, count: int) -> int:
         """Take `count` serials; returns the first."""
@@ -108,12 +99,13 @@ class SqliteIntakeStore:
         """Insert evidence and history of a group."""
         cursor = _cursor(connection)
         bodies = [(bytearray(body_hash), bytearray(body)) for body_hash, body in evidence]
-        cursor.executemany("INSERT INTO evidence (hash, body) VALUES (?, ?)", bodies)
-        cursor.executemany("INSERT INTO history (submission_id, status, at_ms) VALUES (?, ?, ?)", history)
+        sqlite_bulk.insert(cursor, "INSERT INTO evidence (hash, body) VALUES", 2, bodies)
+        sqlite_bulk.insert(cursor, "INSERT INTO history (submission_id, status, at_ms) VALUES", 3, history)
 
     def insert_submissions(self, connection: Connection, rows: Sequence[SubmissionRow]) -> None:
         """Insert submissions of a group."""
-        _cursor(connection).executemany(INSERT_SUBMISSION, [_bound(row) for row in rows])
+        values = [_bound(row) for row in rows]
+        sqlite_bulk.insert(_cursor(connection), INSERT_SUBMISSIONS, len(SUBMISSION_COLUMNS), values)
 
     def first_answers(self, connection: Connection, ids: Sequence[str]) -> dict[str, FirstAnswer]:
         """Return what the first answers were made of."""
@@ -131,6 +123,13 @@ class SqliteIntakeStore:
             "UPDATE submissions SET answered_status = ?, answered_tx = ? WHERE id = ? AND answered_status IS NULL",
             [(status, tx_hash, submission_id) for submission_id, status, tx_hash in rows],
         )
+
+
+def _select_windows(marks: str) -> str:
+    return (
+        "SELECT subject, admitted, refused, scores, claims FROM limit_windows "  # noqa: S608 - question marks only
+        f"WHERE game_id = ? AND action = ? AND subject IN ({marks})"
+    )
 
 
 def _bound(row: SubmissionRow) -> tuple[Any, ...]:
