@@ -6,6 +6,7 @@ Pure.
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+TROUBLED_S = 5.0  # with an error standing for this long it is no hiccup any more
 SILENT_S = 30.0  # without a sensible answer of the provider for this long, nothing here is current
 BEHIND_BLOCKS = 64  # more than this between the chain's head and the checkpoint is not "live" any more
 
@@ -36,7 +37,9 @@ class Health:
         silent = self.polled_at_s is None or now_s - self.polled_at_s > SILENT_S
         behind = None if self.head is None or self.tip is None else max(self.head - self.tip, 0)
         lag = f"{behind} blocks behind block {self.head}" if behind is not None else "nothing read yet"
-        current = not silent and behind is not None and behind <= BEHIND_BLOCKS and not self.deep
+        troubled = bool(self.trouble) and self.polled_at_s is not None and now_s - self.polled_at_s > TROUBLED_S
+        near = behind is not None and behind <= BEHIND_BLOCKS
+        current = near and not (silent or troubled or self.deep)
         return {
             "indexer.chain": Check(
                 not self.wrong_chain and behind is not None,

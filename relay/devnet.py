@@ -52,6 +52,8 @@ def load_keys(home: Path) -> dict[str, DevnetKey]:
     """
     path = home / KEYS_NAME
     if path.exists():
+        if path.stat().st_mode & 0o077:
+            raise DevnetError(f"{path} is open to other users: run chmod 600 {path}")
         try:
             stored = json.loads(path.read_text())
             return {role: _key(bytes.fromhex(stored[role][2:])) for role in ROLES}

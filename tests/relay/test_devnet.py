@@ -338,3 +338,11 @@ def test_a_batch_as_ethers_sends_it_and_errors_as_geth_words_them(tmp_path: Path
             assert "less than block base fee" in (await chain.send_raw(free)).message
 
     asyncio.run(run())
+
+
+def test_keys_open_to_others_are_refused(tmp_path: Path) -> None:
+    """Throw-away keys or not: a key file that others can read is said, with what to do."""
+    load_keys(tmp_path)
+    (tmp_path / "devnet-keys.json").chmod(0o644)
+    with pytest.raises(DevnetError, match="chmod 600"):
+        load_keys(tmp_path)
