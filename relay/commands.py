@@ -60,7 +60,7 @@ async def _deploy(settings: Settings, guardian: str, auditor: str, *, dev_keys: 
             guardian=address(guardian, "--guardian") if guardian else None,
             auditor=address(auditor, "--auditor") if auditor else None,
         )
-        deployment = await deploy_with(chain, keys)
+        deployment = await deploy_with(chain, chain_id, keys)
     finally:
         await chain.close()
     prepare(settings.home)

@@ -55,6 +55,7 @@ class Server(uvicorn.Server):
             lifespan="off",
             log_config=None,
             access_log=False,
+            proxy_headers=False,  # nothing here depends on the client's address, and it costs every request
             server_header=False,
             backlog=BACKLOG,
             timeout_graceful_shutdown=GRACE_S,

@@ -25,6 +25,7 @@ from relay.keyring import DEV_CHAIN_ID, Keyring
 
 DEFAULT_GAME = "streambeat"
 RPC_WAIT_S = 30.0
+ADMIN_DELAY_S = 172_800
 
 log = logging.getLogger(__name__)
 Say = Callable[[str], None]
@@ -125,19 +126,23 @@ async def _deploy(home: Path, chain: Chain, chain_id: int, genesis: bytes, keys:
             "FAIRSCORE_ADMIN_KEY_FILE and FAIRSCORE_ATTESTATION_KEY_FILE and it is deployed now"
         )
     say(f"deploying the contract on chain {chain_id} …")
-    deployment = await deploy_with(chain, keys)
+    deployment = await deploy_with(chain, chain_id, keys)
     remembered = Remembered(deployment.address, deployment.block_number)
     remember_contract(home, chain_id, genesis, remembered)
     return remembered
 
 
-async def deploy_with(chain: Chain, keys: Keyring) -> Deployment:
-    """Deploy with the keyring's roles: guardian and auditor are the admin unless named."""
+async def deploy_with(chain: Chain, chain_id: int, keys: Keyring) -> Deployment:
+    """Deploy with the keyring's roles: guardian and auditor are the admin unless named.
+
+    A change of admin waits two days, so that a stolen admin key is noticed before it is the only one; not on test
+    chains.
+    """
     if keys.admin is None or keys.attestation is None:
         raise StartupError("a deployment needs the admin's key and the attestation key's address")
     admin = keys.admin.address
     roles = Roles(admin, keys.attestation.address, keys.guardian or admin, keys.auditor or admin)
-    return await deploy(chain, keys.admin, roles)
+    return await deploy(chain, keys.admin, roles, admin_delay_s=0 if chain_id == DEV_CHAIN_ID else ADMIN_DELAY_S)
 
 
 async def publish(footing: Footing, games: Games, say: Say) -> list[str]:

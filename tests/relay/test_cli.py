@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from eth_account import Account
 
+from relay.keccak import keccak
 from relay.keyring import DEV_SECRETS
 from tests.harness.nodes import Node, anvil
 from tests.harness.process import FAIRSCORE, Fairscore
@@ -57,6 +58,21 @@ def test_deploy_prints_the_roles_it_set_and_remembers_the_contract(tmp_path: Pat
         remembered = json.loads((tmp_path / "home" / "contracts.json").read_text())
         assert [entry["contract"] for entry in remembered.values()] == [contract[1].lower()]
     assert admin not in ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize(("chain_id", "delay_s"), [("31337", 0), ("50312", 172_800)])
+def test_a_change_of_admin_waits_two_days_except_on_test_chains(tmp_path: Path, chain_id: str, delay_s: int) -> None:
+    """The contract's own word for it (`defaultAdminDelay`)."""
+    admin, attestation, _ = DEV_SECRETS
+    with anvil("--chain-id", chain_id) as node:
+        ran = fairscore(
+            tmp_path / "home", "deploy", "--rpc-url", node.url,
+            "--admin-key-file", key_file(tmp_path, admin), "--attestation-key-file", key_file(tmp_path, attestation),
+        )  # fmt: skip
+        assert ran.returncode == 0, ran.stderr
+        contract = ran.stdout.split()[1]
+        call = {"to": contract, "data": "0x" + keccak(b"defaultAdminDelay()")[:4].hex()}
+        assert int(rpc(node.url, "eth_call", call, "latest"), 16) == delay_s
 
 
 def test_keys_are_shown_once_listed_by_prefix_and_revoked(tmp_path: Path) -> None:
