@@ -11,7 +11,7 @@ WAIT_MAX_S = 30
 SENT = frozenset({"sent", "included", "final", "revoked", "parked"})
 INCLUDED = frozenset({"included", "final", "revoked", "parked"})
 
-_WAIT = re.compile(r'wait\s*=\s*"?(\d{1,9})"?')
+_WAIT = re.compile(r'wait\s*=\s*"?(\d{1,20})"?')
 
 
 class Preference(NamedTuple):

@@ -53,6 +53,9 @@ def test_the_document_and_real_answers(sqlite_url: str, relay_at: Any, make_play
                 ("/audit-flags", "/audit-flags"),
             ):
                 check_answer(api, "GET", template, await relay.request("GET", path, headers=key))
+                refused = await relay.request("GET", path, headers={"Authorization": "Bearer fs_live_sk_wrong"})
+                assert refused.status == 401
+                assert "401" in api["paths"][template]["get"]["responses"]
 
     asyncio.run(scenario())
 
