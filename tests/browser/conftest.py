@@ -4,20 +4,15 @@ import functools
 import http.server
 import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import threading
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from tests.harness.process import Fairscore
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE_FOLDER = ROOT / "indexer" / "page"
@@ -31,10 +26,8 @@ CHROMIUM_ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-READY_S_MAX = 60
 # Two cores run the chain, the relay and the browser at once.
 expect.set_options(timeout=15_000)
-STOP_S_MAX = 10
 
 
 @pytest.fixture(scope="module")
@@ -112,90 +105,15 @@ def blank(context: BrowserContext, module_files: str) -> Page:
     return page
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-@dataclass
-class RunningFairscore:
-    """`fairscore run` on a port and a home of its own; may be killed and started again on the same state."""
-
-    port: int
-    home: Path
-    log: IO[bytes]
-    process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        """Start and wait until /health/ready is 200."""
-        environment = {name: text for name, text in os.environ.items() if not name.startswith("FAIRSCORE_")}
-        environment |= {
-            "FAIRSCORE_HOST": "127.0.0.1",
-            "FAIRSCORE_PORT": str(self.port),
-            "FAIRSCORE_HOME": str(self.home),
-        }
-        command = [str(Path(sys.executable).with_name("fairscore")), "run"]
-        self.process = subprocess.Popen(
-            command, env=environment, cwd=self.home.parent, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log
-        )
-        give_up_at = time.monotonic() + READY_S_MAX
-        while not self._is_ready():
-            if self.process.poll() is not None or time.monotonic() > give_up_at:
-                said = Path(self.log.name).read_text(errors="replace")[-4000:]
-                self.stop(signal.SIGKILL)
-                pytest.fail(f"`fairscore run` is not ready:\n{said}")
-            time.sleep(0.1)
-
-    def _is_ready(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.url}/health/ready", timeout=2) as answer:
-                status: int = answer.status
-                return status == 200
-        except OSError:  # refused while it starts; HTTPError 503 is an OSError too
-            return False
-
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """End the process; SIGKILL when it does not obey."""
-        if self.process is None:
-            return
-        self.process.send_signal(number)
-        try:
-            self.process.wait(STOP_S_MAX)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process = None
-
-
 @pytest.fixture
-def start_fairscore(tmp_path: Path) -> Iterator[Callable[[], RunningFairscore]]:
+def start_fairscore(tmp_path: Path) -> Iterator[Callable[[], Fairscore]]:
     """Start a `fairscore run` with an empty home; for tests that stop it or need an empty board."""
-    started: list[RunningFairscore] = []
-    with (tmp_path / "fairscore.log").open("wb") as log:
-
-        def start() -> RunningFairscore:
-            server = RunningFairscore(_free_port(), tmp_path / "home", log)
-            started.append(server)
-            server.start()
-            return server
-
-        yield start
-        for server in started:
-            server.stop()
+    with ExitStack() as started:
+        yield lambda: started.enter_context(Fairscore(tmp_path / "home"))
 
 
 @pytest.fixture(scope="session")
 def fairscore(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of one `fairscore run` shared by the tests that neither stop it nor mind others' scores."""
-    folder = tmp_path_factory.mktemp("fairscore")
-    with (folder / "fairscore.log").open("wb") as log:
-        server = RunningFairscore(_free_port(), folder / "home", log)
-        server.start()
+    with Fairscore(tmp_path_factory.mktemp("fairscore") / "home") as server:
         yield server.url
-        server.stop()
