@@ -3,15 +3,19 @@
 Touches files under `FAIRSCORE_HOME` only. Each is written aside and renamed, so a kill leaves the old one or the new.
 """
 
+import fcntl
 import json
 import os
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from relay.errors import StartupError
 
 CONTRACTS_NAME = "contracts.json"
+LOCK_NAME = "contracts.lock"
 DEVNET_NAME = "devnet.json"
 
 
@@ -52,6 +56,24 @@ def remember_contract(home: Path, chain_id: int, genesis: bytes, remembered: Rem
         "blockNumber": remembered.block_number,
     }
     _write(home / CONTRACTS_NAME, contracts, 0o644)
+
+
+@contextmanager
+def deploying(home: Path) -> Iterator[Callable[[], bool]]:
+    """Yield what tries to take the right to deploy from this home; processes started together take turns.
+
+    The right ends with the block, and with the process however that ends.
+    """
+    with (home / LOCK_NAME).open("w") as file:
+
+        def taken() -> bool:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
+        yield taken
 
 
 def read_devnet(home: Path) -> dict[str, Any]:

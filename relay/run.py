@@ -116,7 +116,8 @@ class Composition:
         async def known(chain_id: int, genesis: bytes) -> bytes | None:
             return await database.read(lambda connection: known_contract(connection, chain_id, genesis))
 
-        footing = await stand(settings, devnet, known, self._say, dev_keys=self._dev_keys)
+        alone = self._parts == ("indexer",)  # needs no key and uses none, though the same settings may name some
+        footing = await stand(settings, devnet, known, self._say, dev_keys=self._dev_keys, follows_only=alone)
         stack.push_async_callback(footing.chain.close)
         writer = Writer(database)
         writer.start()
@@ -151,7 +152,7 @@ class Composition:
         except ValueError as wrong:
             raise StartupError(str(wrong)) from None
         stack.callback(database.close)
-        for package in self._parts if len(self._parts) > 1 else ("relay", "indexer"):
+        for package in ("relay", "indexer"):  # whichever process comes first: both read the audit flags and evidence
             migrate.upgrade(database, package)
         return database
 
@@ -207,4 +208,5 @@ class Composition:
             told |= failing
             await asyncio.sleep(READY_POLL_S)
         player = checksum_address(secrets.token_bytes(20))
-        greet(self._console, url, player if self._relay else "", self._game_id, self._facts)
+        page = self._indexer is not None
+        greet(self._console, url, player if self._relay else "", self._game_id, self._facts, page=page)

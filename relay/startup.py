@@ -15,16 +15,17 @@ from relay.attestation import Domain
 from relay.chain import Chain
 from relay.chain_types import ChainError, ChainUnavailableError
 from relay.config import Settings
-from relay.deployment import NOBODY, Deployment, Roles, deploy, publish_rules, rules_active, verify
+from relay.deployment import NOBODY, Deployment, DeploymentError, Roles, deploy, publish_rules, rules_active, verify
 from relay.devnet import Devnet
 from relay.errors import StartupError
-from relay.games import GameConfig, Games, game_from_mapping
-from relay.home import Remembered, remember_contract, remembered_contract
+from relay.games import Game, GameConfig, Games, game_from_mapping
+from relay.home import Remembered, deploying, remember_contract, remembered_contract
 from relay.keccak import checksum_address
 from relay.keyring import DEV_CHAIN_ID, Keyring
 
 DEFAULT_GAME = "streambeat"
 RPC_WAIT_S = 30.0
+TURN_POLL_S = 0.1
 ADMIN_DELAY_S = 172_800
 
 log = logging.getLogger(__name__)
@@ -112,9 +113,7 @@ async def contract_of(
                 f"the database belongs to the contract {checksum_address(known)}, which {settings.home} does not "
                 f"remember: set FAIRSCORE_CONTRACT={checksum_address(known)}, or use another database"
             )
-        if remembered is None:
-            return await _deploy(settings.home, chain, chain_id, genesis, keys, say)
-        found = remembered
+        found = remembered or await _deploy(settings.home, chain, chain_id, genesis, keys, say)
     await verify(chain, found.contract, roles)
     return found
 
@@ -125,10 +124,38 @@ async def _deploy(home: Path, chain: Chain, chain_id: int, genesis: bytes, keys:
             f"no contract is known on chain {chain_id}: set FAIRSCORE_CONTRACT, run `fairscore deploy`, or name "
             "FAIRSCORE_ADMIN_KEY_FILE and FAIRSCORE_ATTESTATION_KEY_FILE and it is deployed now"
         )
-    say(f"deploying the contract on chain {chain_id} …")
-    deployment = await deploy_with(chain, chain_id, keys)
-    remembered = Remembered(deployment.address, deployment.block_number)
-    remember_contract(home, chain_id, genesis, remembered)
+    with deploying(home) as taken:
+        while not taken():  # noqa: ASYNC110 - another process holds it
+            await asyncio.sleep(TURN_POLL_S)
+        remembered = remembered_contract(home, chain_id, genesis)
+        if remembered is None:  # nobody was faster
+            say(f"deploying the contract on chain {chain_id} …")
+            deployment = await deploy_with(chain, chain_id, keys)
+            remembered = Remembered(deployment.address, deployment.block_number)
+            remember_contract(home, chain_id, genesis, remembered)
+    return remembered
+
+
+async def await_contract(settings: Settings, chain_id: int, genesis: bytes, say: Say) -> Remembered:
+    """Return where the contract is, for a process that deploys none: the relay of the same home may be about to.
+
+    Raises:
+        StartupError: nobody deployed one.
+    """
+    if settings.contract:
+        return Remembered(address(settings.contract, "FAIRSCORE_CONTRACT"), settings.start_block)
+    until = time.monotonic() + RPC_WAIT_S
+    told = False
+    while (remembered := remembered_contract(settings.home, chain_id, genesis)) is None:
+        if time.monotonic() > until:
+            raise StartupError(
+                f"no contract is known on chain {chain_id}: set FAIRSCORE_CONTRACT, or start the relay with this home "
+                f"({settings.home}) first"
+            )
+        if not told:
+            say("waiting for the relay to deploy the contract …")
+            told = True
+        await asyncio.sleep(TURN_POLL_S)
     return remembered
 
 
@@ -155,14 +182,36 @@ async def publish(footing: Footing, games: Games, say: Say) -> list[str]:
             inactive.append(game.id)
             continue
         say(f"publishing the rules of {game.id} ({game.config.ruleset}) …")
-        await publish_rules(footing.chain, footing.keys.admin, footing.contract, game.id, game.rules.body)
+        try:
+            await publish_rules(footing.chain, footing.keys.admin, footing.contract, game.id, game.rules.body)
+        except DeploymentError:
+            if not await _active_soon(footing, game):
+                raise
     return inactive
 
 
+async def _active_soon(footing: Footing, game: Game) -> bool:
+    """Whether a relay that was started together with this one is publishing the same rules."""
+    until = time.monotonic() + RPC_WAIT_S
+    while not await rules_active(footing.chain, footing.contract, game.id, game.rules.hash):
+        if time.monotonic() > until:
+            return False
+        await asyncio.sleep(TURN_POLL_S)
+    return True
+
+
 async def stand(
-    settings: Settings, devnet: Devnet | None, known_contract: KnownContract, say: Say, *, dev_keys: bool
+    settings: Settings,
+    devnet: Devnet | None,
+    known_contract: KnownContract,
+    say: Say,
+    *,
+    dev_keys: bool,
+    follows_only: bool = False,
 ) -> Footing:
     """Reach the chain, gather the keys, find or deploy the contract.
+
+    With `follows_only` hold no key, deploy nothing, and wait a while for the relay that does.
 
     Raises:
         StartupError, DeploymentError, DevKeysError, KeyFileError: with what to do
@@ -173,8 +222,13 @@ async def stand(
     try:
         chain_id, genesis = await reach(chain, say)
         known = await known_contract(chain_id, genesis)
-        keys = keys_of(settings, chain_id, devnet, dev_keys=dev_keys)
-        found = await contract_of(settings, chain, chain_id, genesis, keys, say, known)
+        if follows_only:
+            keys = Keyring()
+            found = await await_contract(settings, chain_id, genesis, say)
+            await verify(chain, found.contract, Roles(NOBODY, NOBODY, NOBODY, NOBODY))
+        else:
+            keys = keys_of(settings, chain_id, devnet, dev_keys=dev_keys)
+            found = await contract_of(settings, chain, chain_id, genesis, keys, say, known)
     except ChainError as error:
         await chain.close()
         raise StartupError(f"the chain's endpoint refused: {error}") from None

@@ -22,15 +22,20 @@ def curl(url: str, player: str, game_id: str, score: int) -> str:
     return f"curl -s -X POST {url}/api/submit-score -H 'Content-Type: application/json' -d '{body}'"
 
 
-def greet(console: Console, url: str, player: str, game_id: str, facts: list[tuple[str, str]]) -> None:
-    """Print where to go. `player` is an address for the example; `facts` are further (name, value) lines."""
+def greet(console: Console, url: str, player: str, game_id: str, facts: list[tuple[str, str]], *, page: bool) -> None:
+    """Print where to go. `facts` are further (name, value) lines; `page` says whether one is served.
+
+    `player` is an address for the lines to paste; empty where no score is taken: then there are none.
+    """
     console.print(Rule("[bold green]Fairscore is ready[/]", style="green"))
-    console.print(f"  [bold]leaderboard[/]  [link={url}/]{url}/[/]")
+    if page:
+        console.print(f"  [bold]leaderboard[/]  [link={url}/]{url}/[/]")
     console.print(f"  [bold]API[/]          [link={url}/docs]{url}/docs[/]")
     for name, value in facts:
         console.print(f"  [bold]{name:<11}[/]  {escape(value)}")
-    console.print("\n  submit a valid score:\n")
-    console.print(f"  [cyan]{escape(curl(url, player, game_id, HONEST))}[/]")
-    console.print("\n  try to cheat (refused, with every check that was made):\n")
-    console.print(f"  [yellow]{escape(curl(url, player, game_id, CHEAT))}[/]\n")
+    if player:
+        console.print("\n  submit a valid score:\n")
+        console.print(f"  [cyan]{escape(curl(url, player, game_id, HONEST))}[/]")
+        console.print("\n  try to cheat (refused, with every check that was made):\n")
+        console.print(f"  [yellow]{escape(curl(url, player, game_id, CHEAT))}[/]\n")
     console.print("  stop with Ctrl-C", style="dim")

@@ -4,6 +4,7 @@ Touches the database only. Work modules never see an engine: they hand functions
 """
 
 import asyncio
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ T = TypeVar("T")
 
 READ_THREADS = 4
 SQLITE_BUSY_MS = 10_000
+SQLITE_RETRY_S = 0.02
 WRITE_OPTION = "fairscore_write"
 
 
@@ -118,7 +120,7 @@ def _sqlite_connect(dbapi_connection: Any, _record: object) -> None:  # the driv
     dbapi_connection.isolation_level = None  # transactions are begun by _sqlite_begin, not guessed by the driver
     cursor = dbapi_connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout={SQLITE_BUSY_MS}")
-    cursor.execute("PRAGMA journal_mode=WAL")
+    _write_ahead(cursor)
     # 32 MB of log before it is copied back: a page changed by many commits is copied once (a quarter less CPU per row).
     cursor.execute("PRAGMA wal_autocheckpoint=8000")
     cursor.execute("PRAGMA synchronous=FULL")  # durable before answered: the log is fsynced at every commit
@@ -126,6 +128,22 @@ def _sqlite_connect(dbapi_connection: Any, _record: object) -> None:  # the driv
     cursor.execute("PRAGMA cache_size=-65536")
     cursor.execute("PRAGMA temp_store=MEMORY")
     cursor.close()
+
+
+def _write_ahead(cursor: Any) -> None:
+    """Switch the file to write-ahead logging, once in its life.
+
+    SQLite does not wait its busy timeout for this switch, so that of two processes that open a new file at the same
+    moment one is told at once that it is locked.
+    """
+    until = time.monotonic() + SQLITE_BUSY_MS / 1000
+    while cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(SQLITE_RETRY_S)
 
 
 def _sqlite_begin(connection: Connection) -> None:
