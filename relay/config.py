@@ -14,13 +14,7 @@ from relay.config_sources import SourcedSettings
 class Settings(SourcedSettings):
     """What an operator may decide. The README's table is checked against these descriptions."""
 
-    home: Path = Field(Path(".fairscore"), description="folder of all local state")
-    host: str = Field("127.0.0.1", description="interface to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port of `run` and `relay`")
-    indexer_port: int = Field(8001, ge=0, le=65535, description="port of `indexer` when it runs alone")
-    database_url: str = Field(
-        "", repr=False, description="`sqlite:///file` or `postgresql://…`; empty: a SQLite file in home"
-    )
     rpc_url: str = Field("", repr=False, description="JSON-RPC of the chain; empty: the embedded chain (`run` only)")
     contract: str = Field("", description="address of Leaderboard; empty: deployed once, remembered in home")
     start_block: int = Field(0, ge=0, description="block of the deployment, when FAIRSCORE_CONTRACT is set")
@@ -28,14 +22,11 @@ class Settings(SourcedSettings):
     attestation_key_file: Path | None = Field(None, description="key that signs what was computed")
     gas_key_file: Path | None = Field(None, description="key that sends transactions and pays for them")
     key_password_file: Path | None = Field(None, description="password of key files in keystore format (V3)")
-    finality: int = Field(0, ge=0, description="confirmations until `final`; 0: the chain's `finalized` tag, else 12")
     poll_ms: int = Field(250, ge=10, description="how often a chain without subscriptions is asked for news")
     batch_size: int = Field(100, ge=1, le=500, description="scores per transaction at most")
     batch_wait_ms: int = Field(250, ge=0, description="how long a score waits for company before it is sent alone")
     receipt_days: int = Field(7, ge=1, le=365, description="how long a receipt may be carried to the chain")
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="how much is logged")
-    games: dict[str, dict[str, Any]] = Field(default_factory=dict, description="games, in TOML: `[games.<id>]`")
-    config: Path | None = Field(None, description="TOML file with any of these settings")
 
     elsewhere = frozenset({"indexer_poll_ms", "evidence_url"})  # the indexer's own settings, in the same file
 
@@ -45,16 +36,6 @@ class Settings(SourcedSettings):
         if value and not value.lower().startswith(("http://", "https://")):
             raise ValueError("a JSON-RPC endpoint's address begins with http:// or https://")
         return value
-
-    @field_validator("home")
-    @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().resolve()
-
-    @property
-    def database(self) -> str:
-        """The database's URL, after the default is filled in."""
-        return self.database_url or f"sqlite:///{self.home / 'fairscore.db'}"
 
     @property
     def embedded(self) -> bool:

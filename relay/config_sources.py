@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pydantic import Field, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
@@ -18,11 +19,31 @@ FROM_FILE = ("database_url", "rpc_url")  # these carry passwords and tokens
 
 
 class SourcedSettings(BaseSettings):
-    """Frozen settings; a wrong value is reported by the setting's name, never by the value."""
+    """Frozen settings, among them those of both packages; a wrong value is reported by its setting's name only."""
 
     elsewhere: ClassVar[frozenset[str] | None] = None  # what else may stand in the file; None: anything
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    home: Path = Field(Path(".fairscore"), description="folder of all local state")
+    host: str = Field("127.0.0.1", description="interface to listen on")
+    indexer_port: int = Field(8001, ge=0, le=65535, description="port of `indexer` when it runs alone")
+    database_url: str = Field(
+        "", repr=False, description="`sqlite:///file` or `postgresql://…`; empty: a SQLite file in home"
+    )
+    finality: int = Field(0, ge=0, description="confirmations until `final`; 0: the chain's `finalized` tag, else 12")
+    games: dict[str, dict[str, Any]] = Field(default_factory=dict, description="games, in TOML: `[games.<id>]`")
+    config: Path | None = Field(None, description="TOML file with any of these settings")
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().resolve()
+
+    @property
+    def database(self) -> str:
+        """The database's URL, after the default is filled in."""
+        return self.database_url or f"sqlite:///{self.home / 'fairscore.db'}"
 
     @classmethod
     def settings_customise_sources(
