@@ -140,6 +140,10 @@ PROBLEMS: dict[str, Problem] = {
     "BOARD_UNKNOWN": Problem(404, "Board unknown", "The game has no board with this name; every game has `default`."),
     "PLAYER_NOT_RANKED": Problem(404, "Player not ranked", "The player has no valid score on this board."),
     "SCORE_UNKNOWN": Problem(404, "Score unknown", "No score of this round is on the chain, as far as it is indexed."),
+    "SENDER_UNKNOWN": Problem(
+        404, "Sender unknown", "No key of this address sends transactions here; `GET /api/outbox` lists those that do."
+    ),
+    "NONCE_UNKNOWN": Problem(404, "Nonce unknown", "This key never reserved the nonce; `GET /api/outbox` lists them."),
     "METHOD_NOT_ALLOWED": Problem(
         405, "Method not allowed", "The address exists, but not with this method; see `Allow`."
     ),
@@ -147,6 +151,15 @@ PROBLEMS: dict[str, Problem] = {
         409,
         "Still running",
         "The first request with this idempotency key is not answered yet. Ask again after `Retry-After` seconds.",
+    ),
+    "NONCE_NOT_VOIDABLE": Problem(
+        409,
+        "Nonce not voidable",
+        "A nonce can be voided while its transaction is in no block. One that is mined, final or used by someone else "
+        "has had its effect; a recorded score is taken back by revoking it.",
+    ),
+    "SUBMISSION_NOT_PARKED": Problem(
+        409, "Submission not parked", "Only a submission that the contract refused (`parked`) can be retried."
     ),
     "BODY_TOO_LARGE": Problem(
         413, "Body too large", "Bodies are limited to 256 KiB, or 1 MiB where the ruleset takes a replay."
