@@ -76,23 +76,36 @@ class Domain:
 # ------------------------------------------------------------------ digests
 
 
-def score_batch_digest(domain: Domain, game: bytes, rules_hash: bytes, deadline: int, records: bytes) -> bytes:
-    """Return what a signer signs for `submitScores`; `records` are packed. ValueError where a field does not fit."""
+def typed_digest(domain: Domain, struct: bytes) -> bytes:
+    """Return the EIP-712 digest of an encoded struct (its type hash and its fields, a word each)."""
+    return keccak(domain.prefix + keccak(struct))
+
+
+def score_batch_struct(game: bytes, rules_hash: bytes, deadline: int, records: bytes) -> bytes:
+    """Return a `ScoreBatch` as EIP-712 encodes it, 160 bytes; `records` packed. ValueError: a field does not fit."""
     if len(game) != 32 or len(rules_hash) != 32:
         raise ValueError("game and rules hash have 32 bytes")
-    words = SCORE_BATCH_TYPEHASH + game + rules_hash + _UINT64_PAD + _uint64(deadline) + keccak(records)
-    return keccak(domain.prefix + keccak(words))
+    return SCORE_BATCH_TYPEHASH + game + rules_hash + _UINT64_PAD + _uint64(deadline) + keccak(records)
+
+
+def score_batch_digest(domain: Domain, game: bytes, rules_hash: bytes, deadline: int, records: bytes) -> bytes:
+    """Return what a signer signs for `submitScores`; `records` are packed. ValueError where a field does not fit."""
+    return typed_digest(domain, score_batch_struct(game, rules_hash, deadline, records))
+
+
+def economy_anchor_struct(economy: bytes, first_sequence: int, count: int, merkle_root: bytes, deadline: int) -> bytes:
+    """Return an `EconomyAnchor` as EIP-712 encodes it, 192 bytes. ValueError where a field does not fit."""
+    if len(economy) != 32 or len(merkle_root) != 32:
+        raise ValueError("economy and merkle root have 32 bytes")
+    numbers = (_UINT64_PAD, _uint64(first_sequence), _UINT64_PAD, _uint64(count))
+    return b"".join((ECONOMY_ANCHOR_TYPEHASH, economy, *numbers, merkle_root, _UINT64_PAD, _uint64(deadline)))
 
 
 def economy_anchor_digest(
     domain: Domain, economy: bytes, first_sequence: int, count: int, merkle_root: bytes, deadline: int
 ) -> bytes:
     """Return what a signer signs for `anchorEconomy`. ValueError where a field does not fit."""
-    if len(economy) != 32 or len(merkle_root) != 32:
-        raise ValueError("economy and merkle root have 32 bytes")
-    numbers = (_UINT64_PAD, _uint64(first_sequence), _UINT64_PAD, _uint64(count))
-    words = (ECONOMY_ANCHOR_TYPEHASH, economy, *numbers, merkle_root, _UINT64_PAD, _uint64(deadline))
-    return keccak(domain.prefix + keccak(b"".join(words)))
+    return typed_digest(domain, economy_anchor_struct(economy, first_sequence, count, merkle_root, deadline))
 
 
 def submit_score_digest(

@@ -78,6 +78,13 @@ class WorldError(FairscoreError):
     """Something outside of us is out of reach; nothing was changed."""
 
 
+class SignerError(WorldError):
+    """Nothing was signed: the remote signer is away or answers wrongly, or the policy forbids it; tells which."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("SIGNER_UNAVAILABLE", detail)
+
+
 class OurError(FairscoreError):
     """A bug of ours."""
 
@@ -185,7 +192,10 @@ PROBLEMS: dict[str, Problem] = {
         "idempotency key if it must count once.",
     ),
     "SIGNER_UNAVAILABLE": Problem(
-        503, "No attestation key", "The relay runs without an attestation key and signs nothing. Nothing was recorded."
+        503,
+        "Signer unavailable",
+        "What is accepted is signed at once, and nothing can be now: the relay has no attestation key, its remote "
+        "signer does not answer, or the contract has revoked the key. Nothing was recorded; send it again.",
     ),
     "NOT_READY": Problem(503, "Not ready", "The server is starting, stopping, or one of its checks fails."),
     "CHAIN_UNAVAILABLE": Problem(503, "Chain unavailable", "The chain's RPC endpoint does not answer."),

@@ -13,7 +13,9 @@ from coincurve import PrivateKey
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
+from relay.attestation import Domain, typed_digest
 from relay.keccak import checksum_address, keccak
+from relay.signing_policy import check_attestation
 
 
 class KeyFileError(Exception):
@@ -66,6 +68,11 @@ class LocalSigner:
         """Return r ‖ s ‖ v (65 bytes, v 27 or 28) over a 32-byte digest: deterministic (RFC 6979), low s (EIP-2)."""
         signature = self._key.sign_recoverable(digest, hasher=None)
         return signature[:64] + bytes((signature[64] + 27,))
+
+    def attest(self, domain: Domain, struct: bytes) -> bytes:
+        """Sign an encoded EIP-712 struct for one contract; PolicyError unless it states what we computed."""
+        check_attestation(struct)
+        return self.sign(typed_digest(domain, struct))
 
     def sign_transaction(self, fields: Mapping[str, Any]) -> tuple[bytes, bytes]:
         """Return (raw transaction, its hash) for JSON-RPC fields: EIP-1559 where fees are given so, else legacy.
