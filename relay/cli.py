@@ -7,14 +7,24 @@ answers at once.
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from relay.config import Settings, settings
+from relay.cli_options import (
+    Contract,
+    DatabaseUrl,
+    DevKeys,
+    Home,
+    Host,
+    Port,
+    RpcUrl,
+    complaints,
+    console,
+    read_settings,
+)
 from relay.errors import StartupError
 
 EPILOG = "Every option has an environment variable FAIRSCORE_<NAME>; FAIRSCORE_CONFIG names a TOML file with the rest."
@@ -31,21 +41,6 @@ app = typer.Typer(
 keys = typer.Typer(help="API keys: create, list, revoke. Only hashes are stored.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 
-Home = Annotated[Path | None, typer.Option(help="Folder of all local state.  [default: ./.fairscore]")]
-Host = Annotated[str | None, typer.Option(help="Interface to listen on.  [default: 127.0.0.1]")]
-Port = Annotated[int | None, typer.Option(help="Port to listen on.  [default: 8000; indexer alone: 8001]")]
-RpcUrl = Annotated[str | None, typer.Option(help="JSON-RPC of the chain.  [default: the embedded chain]")]
-DatabaseUrl = Annotated[
-    str | None, typer.Option(help="sqlite:///file or postgresql://…  [default: a SQLite file in home]")
-]
-Contract = Annotated[str | None, typer.Option(help="Address of Leaderboard.  [default: deployed once, remembered]")]
-DevKeys = Annotated[
-    bool, typer.Option("--dev-keys", help="Use the well-known test keys; refused unless the chain id is 31337.")
-]
-
-console = Console(highlight=False, soft_wrap=True)
-complaints = Console(stderr=True, highlight=False, soft_wrap=True)
-
 
 def main() -> None:
     """Run the command line; a refusal is one sentence on standard error and exit code 2, never a traceback."""
@@ -54,16 +49,6 @@ def main() -> None:
     except (StartupError, FileNotFoundError, PermissionError) as refusal:
         complaints.print(f"[bold red]fairscore:[/] {refusal}", markup=True)
         raise SystemExit(2) from None
-
-
-def _settings(**overrides: Any) -> Settings:
-    try:
-        return settings(**overrides)
-    except ValidationError as wrong:
-        for error in wrong.errors(include_input=False, include_url=False):
-            name = "_".join(str(part) for part in error["loc"]).upper()
-            complaints.print(f"FAIRSCORE_{name}: {error['msg']}", markup=False)
-        raise typer.Exit(2) from None
 
 
 @app.command()
@@ -82,7 +67,9 @@ def run(
     """
     from relay.run import serve
 
-    found = _settings(home=home, host=host, port=port, rpc_url=rpc_url, database_url=database_url, contract=contract)
+    found = read_settings(
+        home=home, host=host, port=port, rpc_url=rpc_url, database_url=database_url, contract=contract
+    )
     serve(found, ("relay", "indexer"), dev_keys=dev_keys)
 
 
@@ -99,7 +86,9 @@ def relay(
     """Start the relay alone, against a real chain: it decides, signs and sends."""
     from relay.run import serve
 
-    found = _settings(home=home, host=host, port=port, rpc_url=rpc_url, database_url=database_url, contract=contract)
+    found = read_settings(
+        home=home, host=host, port=port, rpc_url=rpc_url, database_url=database_url, contract=contract
+    )
     serve(found, ("relay",), dev_keys=dev_keys)
 
 
@@ -115,7 +104,7 @@ def indexer(
     """Start the indexer alone: it follows the contract, ranks, and streams. It needs no key."""
     from relay.run import serve
 
-    found = _settings(
+    found = read_settings(
         home=home, host=host, indexer_port=port, rpc_url=rpc_url, database_url=database_url, contract=contract
     )
     serve(found, ("indexer",), dev_keys=False)
@@ -136,7 +125,7 @@ def deploy(
     """Deploy Leaderboard on any chain, check its code and roles there, and remember its address in home."""
     from relay.commands import deploy_once
 
-    found = _settings(
+    found = read_settings(
         home=home, rpc_url=rpc_url, admin_key_file=admin_key_file, attestation_key_file=attestation_key_file
     )
     deployment = deploy_once(found, guardian=guardian, auditor=auditor, dev_keys=dev_keys)
@@ -158,7 +147,7 @@ def migrate(
     """Bring the database to this program's version. `run`, `relay` and `indexer` do it by themselves at start."""
     from relay.commands import migrate_once
 
-    for line in migrate_once(_settings(database_url=database_url, home=home), create):
+    for line in migrate_once(read_settings(database_url=database_url, home=home), create):
         console.print(line)
 
 
@@ -185,7 +174,7 @@ def keys_create(
     from relay.commands import key_store
 
     expires_at_ms = None if expires_days is None else int((time.time() + expires_days * 86_400) * 1000)
-    with key_store(_settings(home=home, database_url=database_url)) as store:
+    with key_store(read_settings(home=home, database_url=database_url)) as store:
         try:
             made = store.create(role, game_id=game, name=name, expires_at_ms=expires_at_ms)
         except ValueError as wrong:
@@ -200,7 +189,7 @@ def keys_list(home: Home = None, database_url: DatabaseUrl = None) -> None:
     from relay.commands import key_store
 
     table = Table("id", "prefix", "role", "game", "name", "created", "last used", "state", box=None)
-    with key_store(_settings(home=home, database_url=database_url)) as store:
+    with key_store(read_settings(home=home, database_url=database_url)) as store:
         for key in store.list():
             state = "revoked" if key.revoked_at_ms else f"until {_day(key.expires_at_ms)}" if key.expires_at_ms else ""
             columns = (key.id, f"{key.prefix}…", key.role, key.game_id or "every", key.name)
@@ -218,7 +207,7 @@ def keys_revoke(
     """Revoke a key; running relays refuse it within a second."""
     from relay.commands import key_store
 
-    with key_store(_settings(home=home, database_url=database_url)) as store:
+    with key_store(read_settings(home=home, database_url=database_url)) as store:
         if not store.revoke(key):
             raise typer.BadParameter(f"no active key {key!r}: see `fairscore keys list`")
     console.print(f"revoked {key}")
