@@ -35,6 +35,7 @@ artifact-check: node_modules/.installed ## recompile the contract and compare wi
 bench: $(VENV)/.everything node_modules/.installed ## measure everything and print the tables (minutes, an idle machine)
 	$(NODE) $(BIN)/python tests/benchmarks/sign/run.py
 	$(NODE) $(BIN)/python tests/benchmarks/accept/run.py
+	$(NODE) $(BIN)/python tests/benchmarks/chain/run.py
 	$(NODE) $(BIN)/python tests/benchmarks/gas/measure.py
 
 bench-smoke: $(VENV)/.everything node_modules/.installed ## prove that every benchmark runs; measures nothing
