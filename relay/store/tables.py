@@ -64,6 +64,14 @@ Index(
     sqlite_where=text("status = 'accepted'"),
     postgresql_where=text("status = 'accepted'"),
 )
+# What waits for a person; few, and asked for at every scrape of the metrics.
+Index(
+    "ix_submissions_aside",
+    submissions.c.status,
+    submissions.c.id,
+    sqlite_where=text("status IN ('held', 'parked')"),
+    postgresql_where=text("status IN ('held', 'parked')"),
+)
 
 history = Table(
     "history",
@@ -73,6 +81,9 @@ history = Table(
     Column("status", Text, nullable=False),
     Column("at_ms", BigInteger, nullable=False),
     Column("detail", Text),
+    # What the submission had from this change on: a webhook told late still tells what was so then.
+    Column("tx_hash", LargeBinary(32)),
+    Column("block_number", BigInteger),
 )
 Index("ix_history_submission_id", history.c.submission_id)
 

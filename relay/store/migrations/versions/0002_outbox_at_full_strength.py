@@ -33,10 +33,75 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("chain_id", "signer", name=op.f("pk_sender_pauses")),
     )
+    op.create_table(
+        "webhook_deliveries",
+        sa.Column("hook", sa.Text(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("submission_id", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("first_at_ms", sa.BigInteger(), nullable=True),
+        sa.Column("tried_at_ms", sa.BigInteger(), nullable=True),
+        sa.Column("next_at_ms", sa.BigInteger(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.CheckConstraint(
+            "state = 'waiting' OR next_at_ms IS NULL", name=op.f("ck_webhook_deliveries_dead_is_never_due")
+        ),
+        sa.CheckConstraint("state IN ('waiting', 'dead')", name=op.f("ck_webhook_deliveries_state")),
+        sa.PrimaryKeyConstraint("hook", "seq", name=op.f("pk_webhook_deliveries")),
+    )
+    with op.batch_alter_table("webhook_deliveries", schema=None) as batch_op:
+        batch_op.create_index("ix_webhook_deliveries_due", ["hook", "next_at_ms"], unique=False)
+        batch_op.create_index("ix_webhook_deliveries_submission", ["hook", "submission_id", "seq"], unique=False)
+
+    op.create_table(
+        "webhooks",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("target", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=True),
+        sa.Column("holder", sa.Text(), nullable=False),
+        sa.Column("epoch", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("delivered", sa.BigInteger(), nullable=False),
+        sa.Column("succeeded_at_ms", sa.BigInteger(), nullable=True),
+        sa.Column("failed_at_ms", sa.BigInteger(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("disabled_at_ms", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_webhooks")),
+    )
+    with op.batch_alter_table("history", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("tx_hash", sa.LargeBinary(length=32), nullable=True))
+        batch_op.add_column(sa.Column("block_number", sa.BigInteger(), nullable=True))
+
+    with op.batch_alter_table("submissions", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_submissions_aside",
+            ["status", "id"],
+            unique=False,
+            sqlite_where=sa.text("status IN ('held', 'parked')"),
+            postgresql_where=sa.text("status IN ('held', 'parked')"),
+        )
 
 
 def downgrade() -> None:
     """Undo."""
+    with op.batch_alter_table("submissions", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_submissions_aside",
+            sqlite_where=sa.text("status IN ('held', 'parked')"),
+            postgresql_where=sa.text("status IN ('held', 'parked')"),
+        )
+
+    with op.batch_alter_table("history", schema=None) as batch_op:
+        batch_op.drop_column("block_number")
+        batch_op.drop_column("tx_hash")
+
+    op.drop_table("webhooks")
+    with op.batch_alter_table("webhook_deliveries", schema=None) as batch_op:
+        batch_op.drop_index("ix_webhook_deliveries_submission")
+        batch_op.drop_index("ix_webhook_deliveries_due")
+
+    op.drop_table("webhook_deliveries")
     op.drop_table("sender_pauses")
     with op.batch_alter_table("operator_actions", schema=None) as batch_op:
         batch_op.drop_index("ix_operator_actions_subject")
