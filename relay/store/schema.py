@@ -3,7 +3,7 @@
 Pure. Migrations and tests take the schema from here.
 """
 
-from relay.store import control_tables, outbox_tables, tables
+from relay.store import control_tables, outbox_tables, revocation_tables, tables, webhook_tables
 from relay.store.metadata import metadata
 
-__all__ = ["control_tables", "metadata", "outbox_tables", "tables"]
+__all__ = ["control_tables", "metadata", "outbox_tables", "revocation_tables", "tables", "webhook_tables"]

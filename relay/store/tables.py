@@ -51,6 +51,7 @@ submissions = Table(
     Column("answering_until_ms", BigInteger),
     Column("answered_status", Text),
     Column("answered_tx", LargeBinary(32)),
+    Column("status_beneath", Text),  # what it would be were it not revoked; null unless it is
     UniqueConstraint("game_id", "round_id"),
     CheckConstraint("(round_id IS NULL) = (accepted_at_ms IS NULL)", name="serial_iff_accepted"),
     CheckConstraint("(receipt_signature IS NULL) = (round_id IS NULL)", name="signed_iff_accepted"),
@@ -111,6 +112,19 @@ idempotency = Table(
     sqlite_with_rowid=False,
 )
 Index("ix_idempotency_created_at_ms", idempotency.c.created_at_ms)
+
+# Whole answers of rare operations by idempotency key; a submission's is rebuilt from its rows instead.
+kept_answers = Table(
+    "kept_answers",
+    metadata,
+    Column("scope", LargeBinary(32), primary_key=True),  # hash of game, role, route and key
+    Column("claim_hash", LargeBinary(32), nullable=False),  # of the request the key was first used for
+    Column("status", SmallInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("ix_kept_answers_created_at_ms", kept_answers.c.created_at_ms)
 
 # All that a decision about one player needs is one row, so that a decision locks, reads and writes one page: on SQLite
 # every further random page costs more than judging the score.

@@ -12,6 +12,19 @@ depends_on = None
 def upgrade() -> None:
     """Apply."""
     op.create_table(
+        "kept_answers",
+        sa.Column("scope", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("claim_hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("status", sa.SmallInteger(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("scope", name=op.f("pk_kept_answers")),
+        sqlite_with_rowid=False,
+    )
+    with op.batch_alter_table("kept_answers", schema=None) as batch_op:
+        batch_op.create_index("ix_kept_answers_created_at_ms", ["created_at_ms"], unique=False)
+
+    op.create_table(
         "operator_actions",
         sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("at_ms", sa.BigInteger(), nullable=False),
@@ -69,11 +82,61 @@ def upgrade() -> None:
         sa.Column("disabled_at_ms", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_webhooks")),
     )
+    op.create_table(
+        "revocations",
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("submission_id", sa.Text(), nullable=False),
+        sa.Column("game_id", sa.Text(), nullable=False),
+        sa.Column("round_id", sa.BigInteger(), nullable=False),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("asked_by", sa.Text(), nullable=False),
+        sa.Column("asked_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("batch_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("reason_hash", sa.LargeBinary(length=32), nullable=True),
+        sa.Column("tx_hash", sa.LargeBinary(length=32), nullable=True),
+        sa.Column("block_number", sa.BigInteger(), nullable=True),
+        sa.Column("detail", sa.Text(), nullable=True),
+        sa.Column("resolved_at_ms", sa.BigInteger(), nullable=True),
+        sa.CheckConstraint(
+            "(resolved_at_ms IS NOT NULL) = (state IN ('final', 'lapsed', 'withdrawn'))",
+            name=op.f("ck_revocations_resolved"),
+        ),
+        sa.CheckConstraint("action IN ('revoke', 'reinstate')", name=op.f("ck_revocations_action")),
+        sa.CheckConstraint(
+            "state IN ('waiting', 'queued', 'sent', 'included', 'final', 'lapsed', 'withdrawn')",
+            name=op.f("ck_revocations_state"),
+        ),
+        sa.ForeignKeyConstraint(["batch_id"], ["batches.id"], name=op.f("fk_revocations_batch_id")),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_revocations")),
+        sa.UniqueConstraint("id", name=op.f("uq_revocations_id")),
+    )
+    with op.batch_alter_table("revocations", schema=None) as batch_op:
+        batch_op.create_index("ix_revocations_batch_id", ["batch_id"], unique=False)
+        batch_op.create_index("ix_revocations_submission_id", ["submission_id", "seq"], unique=False)
+        batch_op.create_index(
+            "uq_revocations_under_way",
+            ["submission_id"],
+            unique=True,
+            sqlite_where=sa.text("state IN ('queued', 'sent', 'included')"),
+            postgresql_where=sa.text("state IN ('queued', 'sent', 'included')"),
+        )
+        batch_op.create_index(
+            "uq_revocations_waiting",
+            ["submission_id"],
+            unique=True,
+            sqlite_where=sa.text("state = 'waiting'"),
+            postgresql_where=sa.text("state = 'waiting'"),
+        )
+
     with op.batch_alter_table("history", schema=None) as batch_op:
         batch_op.add_column(sa.Column("tx_hash", sa.LargeBinary(length=32), nullable=True))
         batch_op.add_column(sa.Column("block_number", sa.BigInteger(), nullable=True))
 
     with op.batch_alter_table("submissions", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("status_beneath", sa.Text(), nullable=True))
         batch_op.create_index(
             "ix_submissions_aside",
             ["status", "id"],
@@ -91,11 +154,27 @@ def downgrade() -> None:
             sqlite_where=sa.text("status IN ('held', 'parked')"),
             postgresql_where=sa.text("status IN ('held', 'parked')"),
         )
+        batch_op.drop_column("status_beneath")
 
     with op.batch_alter_table("history", schema=None) as batch_op:
         batch_op.drop_column("block_number")
         batch_op.drop_column("tx_hash")
 
+    with op.batch_alter_table("revocations", schema=None) as batch_op:
+        batch_op.drop_index(
+            "uq_revocations_waiting",
+            sqlite_where=sa.text("state = 'waiting'"),
+            postgresql_where=sa.text("state = 'waiting'"),
+        )
+        batch_op.drop_index(
+            "uq_revocations_under_way",
+            sqlite_where=sa.text("state IN ('queued', 'sent', 'included')"),
+            postgresql_where=sa.text("state IN ('queued', 'sent', 'included')"),
+        )
+        batch_op.drop_index("ix_revocations_submission_id")
+        batch_op.drop_index("ix_revocations_batch_id")
+
+    op.drop_table("revocations")
     op.drop_table("webhooks")
     with op.batch_alter_table("webhook_deliveries", schema=None) as batch_op:
         batch_op.drop_index("ix_webhook_deliveries_submission")
@@ -107,3 +186,7 @@ def downgrade() -> None:
         batch_op.drop_index("ix_operator_actions_subject")
 
     op.drop_table("operator_actions")
+    with op.batch_alter_table("kept_answers", schema=None) as batch_op:
+        batch_op.drop_index("ix_kept_answers_created_at_ms")
+
+    op.drop_table("kept_answers")
