@@ -29,8 +29,13 @@ def move(
     if not submission_ids:
         return 0
     chosen = and_(submissions.c.id.in_(submission_ids), submissions.c.status.in_(was))
-    # History first: afterwards the rows no longer have the status that chooses them.
-    row = select(submissions.c.id, literal(status, Text), literal(now_ms, BigInteger), literal(detail, Text))
-    columns = ["submission_id", "status", "at_ms", "detail"]
-    c.execute(history.insert().from_select(columns, row.where(chosen)))
+    # History first: afterwards the rows no longer have the status that chooses them. They are locked here, so that
+    # nobody else moves them in between and history tells of no change that was not made.
+    after = [
+        literal(values[column.name], column.type) if column.name in values else column
+        for column in (submissions.c.tx_hash, submissions.c.block_number)
+    ]
+    row = select(submissions.c.id, literal(status, Text), literal(now_ms, BigInteger), literal(detail, Text), *after)
+    columns = ["submission_id", "status", "at_ms", "detail", "tx_hash", "block_number"]
+    c.execute(history.insert().from_select(columns, row.where(chosen).with_for_update(of=submissions)))
     return c.execute(update(submissions).where(chosen).values(status=status, **values)).rowcount
