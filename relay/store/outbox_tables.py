@@ -73,6 +73,9 @@ slots = Table(
     Column("block_number", BigInteger, nullable=True),
     Column("block_hash", LargeBinary(32), nullable=True),
     Column("succeeded", SmallInteger, nullable=True),  # receipt status: 1, 0
+    Column("gas_used", BigInteger, nullable=True),  # by the attempt that was mined
+    Column("void_requested_at_ms", BigInteger, nullable=True),  # an operator wants it used up by a self-send
+    Column("void_by", Text, nullable=True),
     CheckConstraint("state IN ('reserved', 'live', 'mined', 'final', 'foreign')", name="state"),
     UniqueConstraint("batch_id", name="uq_slots_batch_id"),
     Index(
@@ -98,6 +101,7 @@ attempts = Table(
     Column("tip_wei_max", BigInteger, nullable=True),  # per gas; null for a legacy transaction
     Column("created_at_ms", BigInteger, nullable=False),
     Column("created_at_block", BigInteger, nullable=False),
+    Column("void", SmallInteger, nullable=False, server_default="0"),  # 1: a self-send that carries nothing
     ForeignKeyConstraint(
         ["chain_id", "signer", "nonce"], ["slots.chain_id", "slots.signer", "slots.nonce"], name="fk_attempts_slot"
     ),

@@ -38,6 +38,52 @@ def upgrade() -> None:
         batch_op.create_index("ix_operator_actions_subject", ["subject"], unique=False)
 
     op.create_table(
+        "revocations",
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("submission_id", sa.Text(), nullable=False),
+        sa.Column("game_id", sa.Text(), nullable=False),
+        sa.Column("round_id", sa.BigInteger(), nullable=False),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("asked_by", sa.Text(), nullable=False),
+        sa.Column("asked_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("reason_hash", sa.LargeBinary(length=32), nullable=True),
+        sa.Column("tx_hash", sa.LargeBinary(length=32), nullable=True),
+        sa.Column("block_number", sa.BigInteger(), nullable=True),
+        sa.Column("detail", sa.Text(), nullable=True),
+        sa.Column("resolved_at_ms", sa.BigInteger(), nullable=True),
+        sa.CheckConstraint(
+            "(resolved_at_ms IS NOT NULL) = (state IN ('final', 'lapsed', 'withdrawn'))",
+            name=op.f("ck_revocations_resolved"),
+        ),
+        sa.CheckConstraint("action IN ('revoke', 'reinstate')", name=op.f("ck_revocations_action")),
+        sa.CheckConstraint(
+            "state IN ('waiting', 'queued', 'sent', 'included', 'final', 'lapsed', 'withdrawn')",
+            name=op.f("ck_revocations_state"),
+        ),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_revocations")),
+        sa.UniqueConstraint("id", name=op.f("uq_revocations_id")),
+    )
+    with op.batch_alter_table("revocations", schema=None) as batch_op:
+        batch_op.create_index("ix_revocations_submission_id", ["submission_id", "seq"], unique=False)
+        batch_op.create_index(
+            "uq_revocations_under_way",
+            ["submission_id"],
+            unique=True,
+            sqlite_where=sa.text("state IN ('queued', 'sent', 'included')"),
+            postgresql_where=sa.text("state IN ('queued', 'sent', 'included')"),
+        )
+        batch_op.create_index(
+            "uq_revocations_waiting",
+            ["submission_id"],
+            unique=True,
+            sqlite_where=sa.text("state = 'waiting'"),
+            postgresql_where=sa.text("state = 'waiting'"),
+        )
+
+    op.create_table(
         "sender_pauses",
         sa.Column("chain_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("signer", sa.LargeBinary(length=20), nullable=False),
@@ -82,58 +128,17 @@ def upgrade() -> None:
         sa.Column("disabled_at_ms", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_webhooks")),
     )
-    op.create_table(
-        "revocations",
-        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("submission_id", sa.Text(), nullable=False),
-        sa.Column("game_id", sa.Text(), nullable=False),
-        sa.Column("round_id", sa.BigInteger(), nullable=False),
-        sa.Column("action", sa.Text(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("asked_by", sa.Text(), nullable=False),
-        sa.Column("asked_at_ms", sa.BigInteger(), nullable=False),
-        sa.Column("batch_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
-        sa.Column("reason_hash", sa.LargeBinary(length=32), nullable=True),
-        sa.Column("tx_hash", sa.LargeBinary(length=32), nullable=True),
-        sa.Column("block_number", sa.BigInteger(), nullable=True),
-        sa.Column("detail", sa.Text(), nullable=True),
-        sa.Column("resolved_at_ms", sa.BigInteger(), nullable=True),
-        sa.CheckConstraint(
-            "(resolved_at_ms IS NOT NULL) = (state IN ('final', 'lapsed', 'withdrawn'))",
-            name=op.f("ck_revocations_resolved"),
-        ),
-        sa.CheckConstraint("action IN ('revoke', 'reinstate')", name=op.f("ck_revocations_action")),
-        sa.CheckConstraint(
-            "state IN ('waiting', 'queued', 'sent', 'included', 'final', 'lapsed', 'withdrawn')",
-            name=op.f("ck_revocations_state"),
-        ),
-        sa.ForeignKeyConstraint(["batch_id"], ["batches.id"], name=op.f("fk_revocations_batch_id")),
-        sa.PrimaryKeyConstraint("seq", name=op.f("pk_revocations")),
-        sa.UniqueConstraint("id", name=op.f("uq_revocations_id")),
-    )
-    with op.batch_alter_table("revocations", schema=None) as batch_op:
-        batch_op.create_index("ix_revocations_batch_id", ["batch_id"], unique=False)
-        batch_op.create_index("ix_revocations_submission_id", ["submission_id", "seq"], unique=False)
-        batch_op.create_index(
-            "uq_revocations_under_way",
-            ["submission_id"],
-            unique=True,
-            sqlite_where=sa.text("state IN ('queued', 'sent', 'included')"),
-            postgresql_where=sa.text("state IN ('queued', 'sent', 'included')"),
-        )
-        batch_op.create_index(
-            "uq_revocations_waiting",
-            ["submission_id"],
-            unique=True,
-            sqlite_where=sa.text("state = 'waiting'"),
-            postgresql_where=sa.text("state = 'waiting'"),
-        )
+    with op.batch_alter_table("attempts", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("void", sa.SmallInteger(), server_default="0", nullable=False))
 
     with op.batch_alter_table("history", schema=None) as batch_op:
         batch_op.add_column(sa.Column("tx_hash", sa.LargeBinary(length=32), nullable=True))
         batch_op.add_column(sa.Column("block_number", sa.BigInteger(), nullable=True))
+
+    with op.batch_alter_table("slots", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("gas_used", sa.BigInteger(), nullable=True))
+        batch_op.add_column(sa.Column("void_requested_at_ms", sa.BigInteger(), nullable=True))
+        batch_op.add_column(sa.Column("void_by", sa.Text(), nullable=True))
 
     with op.batch_alter_table("submissions", schema=None) as batch_op:
         batch_op.add_column(sa.Column("status_beneath", sa.Text(), nullable=True))
@@ -156,10 +161,25 @@ def downgrade() -> None:
         )
         batch_op.drop_column("status_beneath")
 
+    with op.batch_alter_table("slots", schema=None) as batch_op:
+        batch_op.drop_column("void_by")
+        batch_op.drop_column("void_requested_at_ms")
+        batch_op.drop_column("gas_used")
+
     with op.batch_alter_table("history", schema=None) as batch_op:
         batch_op.drop_column("block_number")
         batch_op.drop_column("tx_hash")
 
+    with op.batch_alter_table("attempts", schema=None) as batch_op:
+        batch_op.drop_column("void")
+
+    op.drop_table("webhooks")
+    with op.batch_alter_table("webhook_deliveries", schema=None) as batch_op:
+        batch_op.drop_index("ix_webhook_deliveries_submission")
+        batch_op.drop_index("ix_webhook_deliveries_due")
+
+    op.drop_table("webhook_deliveries")
+    op.drop_table("sender_pauses")
     with op.batch_alter_table("revocations", schema=None) as batch_op:
         batch_op.drop_index(
             "uq_revocations_waiting",
@@ -172,16 +192,8 @@ def downgrade() -> None:
             postgresql_where=sa.text("state IN ('queued', 'sent', 'included')"),
         )
         batch_op.drop_index("ix_revocations_submission_id")
-        batch_op.drop_index("ix_revocations_batch_id")
 
     op.drop_table("revocations")
-    op.drop_table("webhooks")
-    with op.batch_alter_table("webhook_deliveries", schema=None) as batch_op:
-        batch_op.drop_index("ix_webhook_deliveries_submission")
-        batch_op.drop_index("ix_webhook_deliveries_due")
-
-    op.drop_table("webhook_deliveries")
-    op.drop_table("sender_pauses")
     with op.batch_alter_table("operator_actions", schema=None) as batch_op:
         batch_op.drop_index("ix_operator_actions_subject")
 
