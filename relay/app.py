@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from relay import continuity
+from relay.api.revocations import Revocations
 from relay.chain_types import ChainError
 from relay.config import Settings
 from relay.games import Games
@@ -53,6 +54,7 @@ class RelayService:
         attestor = Attestor(attestation, footing.domain, settings.receipt_days * DAY_S) if attestation else None
         wake = self.outbox.wake if self.outbox else _nobody_to_wake
         self.intake = Intake(writer, database, attestor, games, self.progress, wake)
+        self.revocations = Revocations(database, writer, self.progress, wake)
         self._jobs = Jobs(self.intake, flush_keys)
 
     async def start(self) -> None:

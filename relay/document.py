@@ -13,6 +13,7 @@ from indexer.app import build as build_indexer
 from indexer.config import IndexerSettings
 from relay.api.application import RelayParts, document_of, relay_operations
 from relay.api.devnet import DevnetProxy
+from relay.api.revocations import Revocations
 from relay.config import Settings
 from relay.games import Games
 from relay.intake import Intake
@@ -30,7 +31,9 @@ def openapi_document() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         database = open_database(f"sqlite:///{Path(folder) / 'empty.db'}")
         writer = Writer(database)
-        relay = RelayParts(Intake(writer, database, None, _games(), Progress()), database)
+        progress = Progress()
+        revocations = Revocations(database, writer, progress, lambda: None)
+        relay = RelayParts(Intake(writer, database, None, _games(), progress), database, revocations)
         indexer = build_indexer(
             IndexerSettings(games={DEFAULT_GAME: {}}), database, rpc_url=NOWHERE, contract=NOBODY, writer=writer
         )

@@ -165,6 +165,17 @@ PROBLEMS: dict[str, Problem] = {
         "A nonce can be voided while its transaction is in no block. One that is mined, final or used by someone else "
         "has had its effect; a recorded score is taken back by revoking it.",
     ),
+    "SUBMISSION_NOT_ACCEPTED": Problem(
+        409,
+        "Submission not accepted",
+        "The submission was refused, so there is no score that could be revoked.",
+    ),
+    "SUBMISSION_NOT_REVOKED": Problem(
+        409,
+        "Submission not revoked",
+        "Only a revoked score can be reinstated. One that somebody invalidated on the contract without this relay is "
+        "revoked here first; nothing is sent for that, as the contract has it already.",
+    ),
     "SUBMISSION_NOT_PARKED": Problem(
         409, "Submission not parked", "Only a submission that the contract refused (`parked`) can be retried."
     ),

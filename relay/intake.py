@@ -16,6 +16,7 @@ from relay.games import Games
 from relay.group import Attestor, Kind, Outcome, Pending, process
 from relay.progress import Progress, Standing
 from relay.store import intake as store
+from relay.store import kept_answers
 from relay.store.engine import Database, StoreUnavailableError
 from relay.store.intake_rows import Connection, FirstAnswer, IntakeStore
 from relay.store.writer import Job
@@ -115,6 +116,7 @@ class Intake:
         def job(connection: Connection) -> int:
             now_ms = self._store.now_ms(connection)
             store.sweep_windows(connection, now_ms - WINDOW_LIFE_MS)
+            kept_answers.sweep(connection, now_ms - KEY_LIFE_MS)
             return store.sweep_keys(connection, now_ms - KEY_LIFE_MS)
 
         gone = await self._writer.run(job)

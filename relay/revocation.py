@@ -100,20 +100,21 @@ def respond(action: Action, status: str, orders: Sequence[Order]) -> Response:
     opposite was not sealed: withdrawn. (4) else: a new order, behind the one under way if there is one.
     """
     last = decisive(orders)
-    if action is Action.REVOKE and status == "rejected":  # (1)
-        return Refuse("SUBMISSION_NOT_ACCEPTED", "The submission was refused: there is no score to revoke.")
-    revoked = status == "revoked"
-    if action is Action.REINSTATE and not revoked:
-        if not orders:
-            return Refuse("SUBMISSION_NOT_REVOKED", f"The submission is {status}, not revoked.")
-        return Unchanged((last or orders[-1]).seq)  # (2)
-    if not revoked or last is None:
-        return Place()
-    if last.action is action:  # (2)
+    if status == "rejected" or (action is Action.REINSTATE and not orders):  # (1)
+        return _refusal(action, status)
+    if status != "revoked":
+        return Place() if action is Action.REVOKE else Unchanged((last or orders[-1]).seq)  # (4), (2)
+    if last is not None and last.action is action:  # (2)
         return Unchanged(last.seq)
-    if last.state in UNSENT:  # (3)
+    if last is not None and last.state in UNSENT:  # (3)
         return Withdraw(last.seq, leaves_revoked(decisive([order for order in orders if order.seq != last.seq])))
     return Place()  # (4)
+
+
+def _refusal(action: Action, status: str) -> Refuse:
+    if action is Action.REVOKE:
+        return Refuse("SUBMISSION_NOT_ACCEPTED", "The submission was refused: there is no score to revoke.")
+    return Refuse("SUBMISSION_NOT_REVOKED", f"The submission is {status}; only a revoked one can be reinstated.")
 
 
 def decisive(orders: Sequence[Order]) -> Order | None:

@@ -17,6 +17,7 @@ from relay.api.metrics import Metrics, Numbers, RequestCounts
 from relay.api.openapi import openapi
 from relay.api.operations import Answer, Authenticate, Call, Operation, Response
 from relay.api.problems import problem_page
+from relay.api.revocations import Revocations, revocation_operations
 from relay.api.submissions import RulesetDocument, SubmissionDocument, SubmissionPage, SubmissionQuery, Submissions
 from relay.api.submit import SubmitScore
 from relay.errors import PROBLEMS, CallerError
@@ -59,6 +60,7 @@ class RelayParts:
 
     intake: Intake
     database: Database
+    revocations: Revocations
     head: Callable[[], int | None] = field(default=lambda: None)
 
 
@@ -103,6 +105,7 @@ def relay_operations(relay: RelayParts) -> list[Operation]:
             "GET", "/api/submissions", "Submissions, newest first", submissions.page, {200: SubmissionPage},
             ("QUERY_INVALID", "PLAYER_INVALID", "STORE_UNAVAILABLE"), query=SubmissionQuery, tag="Scores",
         ),
+        *revocation_operations(relay.revocations),
         Operation(
             "GET", "/api/evidence/{evidenceHash}", "Canonical evidence by its keccak-256", submissions.evidence,
             {200: Response(dict[str, Any], "RFC 8785 bytes whose keccak-256 is the hash; they never change."),

@@ -13,6 +13,7 @@ import msgspec
 from relay.api.accepted import receipt_of
 from relay.api.operations import Answer, Call, Headers, Query, answer
 from relay.api.pages import Cursor, Limit, cursor_of, read_cursor, rfc3339, storable
+from relay.api.revocations import RevocationDocument, revocation_document
 from relay.attestation import Domain
 from relay.errors import CallerError, WorldError
 from relay.games import Games
@@ -66,7 +67,7 @@ class SubmissionSummary(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class SubmissionDocument(SubmissionSummary, frozen=True, rename="camel"):
-    """Everything about a submission. `confirmations` is null while it is in no block."""
+    """Everything about a submission. `confirmations` is null while it is in no block, `revocation` without one."""
 
     external_round_id: str | None
     rules_hash: str
@@ -74,6 +75,7 @@ class SubmissionDocument(SubmissionSummary, frozen=True, rename="camel"):
     checks: list[dict[str, str | int | None]]
     attempts: list[Attempt]
     receipt: dict[str, Any] | None
+    revocation: RevocationDocument | None
     history: list[Step]
 
 
@@ -182,6 +184,7 @@ class Submissions:
             checks=json.loads(whole.evidence or b"{}").get("checks", []),
             attempts=[Attempt("0x" + a.tx_hash.hex(), a.nonce, rfc3339(a.created_at_ms)) for a in whole.attempts],
             receipt=receipt_of(first, self._domain) if self._domain is not None else None,
+            revocation=None if whole.revocation is None else revocation_document(whole.revocation),
             history=[Step(step.status, rfc3339(step.at_ms), step.detail) for step in whole.history],
         )
 

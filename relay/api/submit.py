@@ -4,12 +4,11 @@ Touches the intake and the progress of submissions; bytes in, bytes out, for thi
 """
 
 import asyncio
-import hashlib
-import re
 
 from relay.api import answers
 from relay.api.accepted import accepted
 from relay.api.asgi import forbidden_role, unauthenticated
+from relay.api.idempotency import idempotency_key, scope_of
 from relay.api.operations import Answer, Call, Credential, Headers
 from relay.api.prefer import Preference, preference
 from relay.errors import CallerError
@@ -21,7 +20,6 @@ from relay.submission import Submission, read
 
 SUBMITTERS = frozenset({"server", "client"})
 ROUTE = "POST /api/submit-score"
-KEY = re.compile(r"[\x21\x23-\x7e]{1,255}")  # a quotation mark only around it
 RETRY_S = 0.1  # how often a retry without a key looks whether the first answer is given
 
 
@@ -41,7 +39,8 @@ class SubmitScore:
             call.origin_allowed = game.config.allows_origin(origin.decode("latin-1"))
         _admit(game, credential)
         key = idempotency_key(call.headers.get(b"idempotency-key"), submission.idempotency_key)
-        scope = None if key is None else _scope(game, credential, key)
+        role = credential.role if credential else "anonymous"
+        scope = None if key is None else scope_of(game.id, role, ROUTE, key)
         wish = preference(call.headers.get(b"prefer"))
         waits_ms = int(wish.wait_s * 1000) + ANSWER_MARGIN_MS if wish.wait_s else 0
         pending = Pending(submission, call.request_id, scope, waits_ms)
@@ -85,34 +84,6 @@ class SubmitScore:
             raise CallerError("SIGNER_UNAVAILABLE", "The relay has no attestation key.")
         status, body = accepted(first, attestor.domain)
         return Answer(status, body, headers=headers)
-
-
-def idempotency_key(header: bytes | None, field: str | None) -> str | None:
-    """Return the request's idempotency key, None if it has none.
-
-    Raises:
-        CallerError: IDEMPOTENCY_KEY_INVALID.
-    """
-    if header is None and field is None:
-        return None
-    both = (None if header is None else header.decode("latin-1"), field)
-    given = [_unquoted(text) for text in both if text is not None]
-    if any(KEY.fullmatch(key) is None for key in given):
-        raise CallerError("IDEMPOTENCY_KEY_INVALID", "An idempotency key is 1 to 255 visible ASCII characters.")
-    if len(set(given)) > 1:
-        raise CallerError("IDEMPOTENCY_KEY_INVALID", "Header and body name different idempotency keys.")
-    return given[0]
-
-
-def _unquoted(text: str) -> str:
-    text = text.strip()
-    return text[1:-1] if len(text) >= 2 and text[0] == text[-1] == '"' else text
-
-
-def _scope(game: Game, credential: Credential | None, key: str) -> bytes:
-    """Keys of different games, roles or routes never meet. A hash, so that a row has one size."""
-    role = credential.role if credential else "anonymous"
-    return hashlib.sha256(f"{game.id}\0{role}\0{ROUTE}\0{key}".encode()).digest()
 
 
 def _admit(game: Game, credential: Credential | None) -> None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, select
 
+from relay.store import revocations
 from relay.store.outbox_tables import attempts, batch_scores, slots
 from relay.store.tables import evidence, history, round_counters, submissions
 
@@ -21,12 +22,13 @@ class SubmissionFilter(NamedTuple):
 
 
 class Whole(NamedTuple):
-    """A submission with its evidence, its history and the transactions that tried to carry it."""
+    """A submission with its evidence, its history, the transactions that tried to carry it, and its last revocation."""
 
     submission: Any
     evidence: bytes
     history: Sequence[Any]
     attempts: Sequence[Any]
+    revocation: Any | None
 
 
 def submission(connection: Connection, submission_id: str) -> Whole | None:
@@ -51,7 +53,8 @@ def submission(connection: Connection, submission_id: str) -> Whole | None:
         .where(batch_scores.c.submission_id == submission_id)
         .order_by(attempts.c.created_at_ms, attempts.c.nonce)
     ).all()
-    return Whole(row, evidence_body(connection, row.evidence_hash) or b"", steps, tried)
+    body = evidence_body(connection, row.evidence_hash) or b""
+    return Whole(row, body, steps, tried, revocations.shown(connection, submission_id))
 
 
 def next_round(connection: Connection, game_id: str) -> int:

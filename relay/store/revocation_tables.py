@@ -7,7 +7,6 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
-    ForeignKey,
     Index,
     LargeBinary,
     Table,
@@ -17,7 +16,6 @@ from sqlalchemy import (
 )
 
 from relay.store.metadata import metadata
-from relay.store.outbox_tables import ROW_ID
 from relay.store.tables import Serial
 
 revocations = Table(
@@ -33,7 +31,6 @@ revocations = Table(
     Column("reason", Text, nullable=False),
     Column("asked_by", Text, nullable=False),  # id of the API key, or of what else decided
     Column("asked_at_ms", BigInteger, nullable=False),
-    Column("batch_id", ROW_ID, ForeignKey("batches.id"), nullable=True),  # that carries it, or carried it last
     Column("reason_hash", LargeBinary(32), nullable=True),  # of the evidence sealed with it
     Column("tx_hash", LargeBinary(32), nullable=True),
     Column("block_number", BigInteger, nullable=True),
@@ -59,5 +56,4 @@ revocations = Table(
         postgresql_where=text("state IN ('queued', 'sent', 'included')"),
     ),
     Index("ix_revocations_submission_id", "submission_id", "seq"),
-    Index("ix_revocations_batch_id", "batch_id"),
 )

@@ -8,7 +8,7 @@ but one hear what the first one began.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import BigInteger, Connection, Row, Text, func, literal, select, update
 
 from relay.errors import CallerError
 from relay.ids import new_id
@@ -30,9 +30,10 @@ class Request(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """A submission's status with the order that answers a request."""
+    """A submission's status and transaction, with the order that answers a request; `changed`: by this request."""
 
     status: str
+    tx_hash: bytes | None
     order: Any
     changed: bool
 
@@ -71,16 +72,16 @@ def ask(c: Connection, request: Request, now_ms: int) -> Shown:
         seq = response.seq
         if isinstance(response, Withdraw):
             _withdraw(c, request, response, now_ms)
-    status = c.scalar(select(s.status).where(s.id == request.submission_id))
+    now = c.execute(select(s.status, s.tx_hash).where(s.id == request.submission_id)).one()
     order = c.execute(select(revocations).where(revocations.c.seq == seq)).one()
-    return Shown(str(status), order, isinstance(response, Place | Withdraw))
+    return Shown(now.status, now.tx_hash, order, isinstance(response, Place | Withdraw))
 
 
 def _place(c: Connection, request: Request, row: Row[Any], now_ms: int) -> int:
     if row.status != "revoked":
         set_revoked = {"status": "revoked", "status_beneath": row.status}
         c.execute(update(submissions).where(submissions.c.id == request.submission_id).values(set_revoked))
-    _tell(c, request, "revoked", f"{request.action.value} asked for: {request.reason}", now_ms)
+    tell(c, request.submission_id, f"{request.action.value}: {request.reason}", now_ms)
     values = {
         "id": new_id(ID_PREFIX, now_ms),
         "submission_id": request.submission_id,
@@ -96,23 +97,28 @@ def _place(c: Connection, request: Request, row: Row[Any], now_ms: int) -> int:
 
 
 def _withdraw(c: Connection, request: Request, response: Withdraw, now_ms: int) -> None:
-    detail = f"{request.action.value} asked for before it was sent: {request.reason}"
+    detail = f"{request.action.value}, before the contract was told: {request.reason}"
     values = {"state": State.WITHDRAWN.value, "detail": detail, "resolved_at_ms": now_ms}
     c.execute(update(revocations).where(revocations.c.seq == response.seq).values(values))
-    status = "revoked" if response.revoked else restore(c, request.submission_id)
-    _tell(c, request, status, detail, now_ms)
+    if not response.revoked:
+        restore(c, request.submission_id)
+    tell(c, request.submission_id, detail, now_ms)
 
 
-def restore(c: Connection, submission_id: str) -> str:
-    """Let a submission be again what it is beneath its revocation; returns that status."""
+def restore(c: Connection, submission_id: str) -> None:
+    """Let a submission be again what it is beneath its revocation."""
     chosen = submissions.c.id == submission_id, submissions.c.status == "revoked"
     values = {"status": func.coalesce(submissions.c.status_beneath, "accepted"), "status_beneath": None}
-    return str(c.execute(update(submissions).where(*chosen).values(values).returning(submissions.c.status)).scalar())
+    c.execute(update(submissions).where(*chosen).values(values))
 
 
-def _tell(c: Connection, request: Request, status: str, detail: str, now_ms: int) -> None:
-    row = {"submission_id": request.submission_id, "status": status, "at_ms": now_ms, "detail": detail}
-    c.execute(history.insert().values(row))
+def tell(c: Connection, submission_id: str, detail: str, now_ms: int) -> None:
+    """Append to a submission's history what happened to it, with what it has now."""
+    s = submissions.c
+    said = (literal(now_ms, BigInteger), literal(detail, Text))
+    now = select(s.id, s.status, *said, s.tx_hash, s.block_number).where(s.id == submission_id)
+    columns = ["submission_id", "status", "at_ms", "detail", "tx_hash", "block_number"]
+    c.execute(history.insert().from_select(columns, now))
 
 
 def _orders(submission_id: str) -> Any:

@@ -11,6 +11,7 @@ import pytest
 from relay.api.application import RelayParts, application
 from relay.api.asgi import Api
 from relay.api.auth import KeyRing
+from relay.api.revocations import Revocations
 from relay.attestation import Domain
 from relay.games import GameConfig, Games
 from relay.group import Attestor
@@ -53,6 +54,7 @@ class Relay:
     intake: Intake
     api: Api
     keys: KeyStore
+    woken: list[None]  # an entry for each time the sender was told to look for work
     checks: dict[str, Check] = field(default_factory=dict)
 
     async def request(
@@ -107,10 +109,12 @@ async def running(url: str, *games: GameConfig, signer: bool = True) -> AsyncIte
     async def ready() -> dict[str, Check]:
         return checks
 
-    parts = RelayParts(intake, database)
+    woken: list[None] = []
+    revocations = Revocations(database, writer, progress, lambda: woken.append(None))
+    parts = RelayParts(intake, database, revocations)
     api = application(ready=ready, relay=parts, authenticate=KeyRing(database, writer))
     try:
-        yield Relay(database, writer, intake, api, KeyStore(database), checks)
+        yield Relay(database, writer, intake, api, KeyStore(database), woken, checks)
     finally:
         await intake.stop()
         await writer.stop()
