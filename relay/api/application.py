@@ -5,6 +5,7 @@ Touches nothing: declarations and wiring.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import resources
 from typing import Any
 
@@ -13,9 +14,12 @@ import msgspec
 from relay.api.asgi import Api
 from relay.api.flags import FlagPage, FlagQuery, Flags
 from relay.api.health import Health, HealthEndpoints, Live, Ready
-from relay.api.metrics import Metrics, Numbers, RequestCounts
+from relay.api.metrics import Fetch, Metrics, Numbers, RequestCounts
 from relay.api.openapi import openapi
 from relay.api.operations import Answer, Authenticate, Call, Operation, Response
+from relay.api.outbox import outbox_operations
+from relay.api.outbox_metrics import families
+from relay.api.outbox_parts import OutboxParts
 from relay.api.problems import problem_page
 from relay.api.revocations import Revocations, revocation_operations
 from relay.api.submissions import RulesetDocument, SubmissionDocument, SubmissionPage, SubmissionQuery, Submissions
@@ -62,6 +66,7 @@ class RelayParts:
     database: Database
     revocations: Revocations
     head: Callable[[], int | None] = field(default=lambda: None)
+    outbox: OutboxParts | None = None
 
 
 def application(
@@ -80,11 +85,14 @@ def application(
     counts = RequestCounts()
     sources = list(numbers)
     listed = list(operations)
+    fetches: list[Fetch] = []
     if relay is not None:
+        if relay.outbox is not None:
+            fetches.append(partial(families, relay.outbox))
         listed = [*relay_operations(relay), *listed]
         origins |= relay.intake.games.origins()
         sources.append(lambda: _intake_numbers(relay.intake))
-    listed += _system_operations(ready, Metrics(counts, sources))
+    listed += _system_operations(ready, Metrics(counts, sources, fetches))
     listed += page_operations(listed)
     return Api(listed, authenticate, origins, counts)
 
@@ -122,6 +130,7 @@ def relay_operations(relay: RelayParts) -> list[Operation]:
             ("QUERY_INVALID", "NOT_AUTHENTICATED", "FORBIDDEN_ROLE", "STORE_UNAVAILABLE"), FLAG_READERS,
             query=FlagQuery, tag="Audit", aliases=("/audit-flags", "/api/economy/audit-flags"),
         ),
+        *(outbox_operations(relay.outbox) if relay.outbox is not None else ()),
     ]  # fmt: skip
 
 

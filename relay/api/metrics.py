@@ -1,11 +1,11 @@
 """`GET /metrics`: what Prometheus scrapes.
 
-Touches counters in memory only. Requests are counted in plain dictionaries (a tenth of a microsecond each) and become
-Prometheus metrics when scraped.
+Touches counters in memory, and whatever the fetches touch that it is handed. Requests are counted in plain
+dictionaries (a tenth of a microsecond each) and become Prometheus metrics when scraped.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -17,6 +17,7 @@ CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 Numbers = Callable[[], Mapping[str, float]]
+Fetch = Callable[[], Awaitable[Sequence[Metric]]]
 
 
 class RequestCounts(Collector):
@@ -76,11 +77,23 @@ class NumbersCollector(Collector):
                     yield GaugeMetricFamily(f"fairscore_{name}", words, value=value)
 
 
-class Metrics:
-    """The endpoint."""
+class _Fetched(Collector):
+    """Metrics that had to be awaited before the registry asks for them."""
 
-    def __init__(self, requests: RequestCounts, sources: list[Numbers]) -> None:
+    families: Sequence[Metric] = ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield them."""
+        yield from self.families
+
+
+class Metrics:
+    """The endpoint. `fetches` are awaited at each scrape, each for its metrics."""
+
+    def __init__(self, requests: RequestCounts, sources: list[Numbers], fetches: Sequence[Fetch] = ()) -> None:
+        self._fetches, self._fetched = fetches, _Fetched()
         self._registry = CollectorRegistry()
+        self._registry.register(self._fetched)
         self._registry.register(requests)
         self._registry.register(NumbersCollector(sources))
         ProcessCollector(registry=self._registry)
@@ -89,4 +102,6 @@ class Metrics:
 
     async def __call__(self, call: Call) -> Answer:  # noqa: ARG002 - every endpoint takes the call
         """Return all metrics."""
+        found = [await fetch() for fetch in self._fetches]
+        self._fetched.families = [family for families in found for family in families]
         return Answer(200, generate_latest(self._registry), CONTENT_TYPE)

@@ -6,17 +6,20 @@ connection it is given; refusals are CallerErrors with a stable code, and nothin
 
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, delete, select
+from sqlalchemy import ColumnElement, Connection, delete, select, update
 
 from relay.errors import CallerError
 from relay.keccak import checksum_address
-from relay.store import outbox_moves as moves
 from relay.store.control_tables import operator_actions, sender_pauses
 from relay.store.outbox_leases import Key
-from relay.store.outbox_tables import leases
+from relay.store.outbox_moves import move
+from relay.store.outbox_tables import leases, slots
 from relay.store.tables import submissions
 
-__all__ = ["Action", "By", "Pause", "actions", "pause", "paused", "resume", "retry"]
+__all__ = ["Action", "By", "Pause", "actions", "pause", "paused", "request_void", "resume", "retry"]
+
+
+VOIDABLE = ("reserved", "live")
 
 
 class By(NamedTuple):
@@ -82,13 +85,41 @@ def resume(c: Connection, key: Key, by: By) -> bool:
     return lifted
 
 
+def request_void(c: Connection, key: Key, nonce: int, by: By) -> int:
+    """Ask the key's sender to use a nonce up with a transaction to itself; returns since when it is asked (epoch ms).
+
+    What decides is which of the nonce's transactions is mined: the void, or an older attempt that was under way.
+
+    Raises:
+        CallerError: SENDER_UNKNOWN, NONCE_UNKNOWN, NONCE_NOT_VOIDABLE.
+    """
+    _must_be_known(c, key)
+    s = slots.c
+    chosen = (s.chain_id == key.chain_id, s.signer == key.signer, s.nonce == nonce)
+    open_ones = update(slots).where(*chosen, s.state.in_(VOIDABLE), s.void_requested_at_ms.is_(None))
+    if c.execute(open_ones.values(void_requested_at_ms=by.at_ms, void_by=by.actor)).rowcount:
+        _record(c, by, "void", f"{checksum_address(key.signer)}/{nonce}")
+        return by.at_ms
+    found = c.execute(select(s.state, s.void_requested_at_ms).where(*chosen)).first()
+    if found is None:
+        raise CallerError("NONCE_UNKNOWN", f"{checksum_address(key.signer)} never reserved the nonce {nonce}.")
+    state, since = found
+    if state not in VOIDABLE:
+        raise CallerError(
+            "NONCE_NOT_VOIDABLE", f"Nonce {nonce} is {state}: only one that is in no block can be voided."
+        )
+    return int(since)
+
+
 def retry(c: Connection, submission_id: str, by: By) -> None:
     """Let a parked score wait for a transaction again.
 
     Raises:
         CallerError: SUBMISSION_UNKNOWN, SUBMISSION_NOT_PARKED.
     """
-    if moves.move_one(c, submission_id, "accepted", by.at_ms, ("parked",), detail=f"retried: {by.reason}"):
+    nowhere = {"tx_hash": None, "block_number": None}
+    why = f"retried: {by.reason}"
+    if move(c, [submission_id], "accepted", by.at_ms, ("parked",), values=nowhere, detail=why):
         _record(c, by, "retry", submission_id)
         return
     status = c.scalar(select(submissions.c.status).where(submissions.c.id == submission_id))
