@@ -1,69 +1,62 @@
-"""The chain as the relay uses it: typed values over raw JSON-RPC; the only web3 of this package.
+"""The chain as the relay uses it, over one endpoint: typed values from raw JSON-RPC.
 
-Touches one RPC endpoint. Answers are decoded by hand from the raw JSON (web3's formatters cost several times more on
-the hot path); nothing is retried here, because what a failed send means is decided in `relay.outbox`.
+Touches one RPC endpoint. Answers are decoded by hand (web3's formatters cost several times more on the hot path);
+nothing is retried here, because what a failed send means is decided in `relay.outbox`. Several endpoints are one chain
+in `relay.chain_pool`.
 """
 
-import logging
 from collections.abc import Sequence
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
-from aiohttp import ClientError, ClientResponseError, ClientTimeout
-from web3 import AsyncHTTPProvider, AsyncWeb3
-from web3.types import RPCEndpoint
+from relay.chain_decode import Tag, block_of, data_of, hex_of, log_of, number_of, receipt_of, tag_of
+from relay.chain_http import Call, HttpRpc
+from relay.chain_limits import SIZE_STATUSES, EndpointLimits, narrower, range_refused
+from relay.chain_types import Block, ChainAnswerError, ChainUnavailableError, Fees, Log, Look, Receipt, SendAnswer
 
-from relay.chain_types import Block, ChainAnswerError, ChainUnavailableError, Fees, Log, Receipt, SendAnswer
+Topic: TypeAlias = bytes | Sequence[bytes] | None
 
-logging.getLogger("web3.providers").setLevel(logging.WARNING)  # it logs the endpoint's URL, which can hold a token
-
-BATCH_CALLS_MAX = 50  # below what public endpoints allow
-Tag: TypeAlias = int | str
+FINAL_WITHOUT_TAG = 12  # blocks below the head, on chains without the `finalized` tag
 
 
 class Chain:
     """One endpoint. Every method raises ChainUnavailableError or ChainAnswerError, except `send_raw`, which answers."""
 
-    def __init__(self, rpc_url: str, timeout_s: float = 10.0) -> None:
-        provider = AsyncHTTPProvider(
-            rpc_url, request_kwargs={"timeout": ClientTimeout(total=timeout_s)}, exception_retry_configuration=None
-        )
-        self._web3: AsyncWeb3[AsyncHTTPProvider] = AsyncWeb3(provider)
+    def __init__(self, rpc_url: str, timeout_s: float = 10.0, limits: EndpointLimits = EndpointLimits()) -> None:  # noqa: B008 - frozen
+        self._rpc = HttpRpc(rpc_url, timeout_s, limits)
+        self._span: int | None = None  # blocks of logs at once, after the endpoint refused more
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._web3.provider.disconnect()
+        await self._rpc.close()
 
     async def request(self, method: str, *params: object) -> Any:  # a result is any JSON
         """One call; returns its `result`."""
-        return _result(await self._transport(self._web3.provider.make_request(RPCEndpoint(method), list(params))))
+        return await self._rpc.request(method, params)
 
-    async def batch(self, calls: Sequence[tuple[str, Sequence[object]]]) -> list[Any]:
-        """Several calls in order, in as few HTTP requests as the limit allows; the first error is raised."""
-        results: list[Any] = []
-        for start in range(0, len(calls), BATCH_CALLS_MAX):
-            part = [(RPCEndpoint(method), list(params)) for method, params in calls[start : start + BATCH_CALLS_MAX]]
-            answers = await self._transport(self._web3.provider.make_batch_request(part))
-            if not isinstance(answers, list):  # an endpoint without batches answers one error object
-                answers = [await self._transport(self._web3.provider.make_request(*call)) for call in part]
-            results += [_result(answer) for answer in answers]
+    async def batch(self, calls: Sequence[Call]) -> list[Any]:
+        """Several calls, answered in order, in as few HTTP requests as allowed; the first error is raised."""
+        results = await self._rpc.batch(calls)
+        for result in results:
+            if isinstance(result, ChainAnswerError):
+                raise result
         return results
 
-    async def _transport(self, call: Any) -> Any:
-        try:
-            return await call
-        except ClientResponseError as error:
-            raise ChainUnavailableError(f"HTTP {error.status}") from None  # its text would show the URL
-        except (ClientError, TimeoutError, ValueError, KeyError, OSError) as error:
-            raise ChainUnavailableError(type(error).__name__) from None
+    async def look(self, heights: Sequence[int]) -> Look:
+        """What this endpoint shows of the chain, in one request: its id, its head, its blocks at these heights."""
+        calls: list[Call] = [("eth_chainId", ()), ("eth_getBlockByNumber", ("latest", False))]
+        calls += [("eth_getBlockByNumber", (tag_of(height), False)) for height in heights]
+        chain_id, head, *found = await self.batch(calls)
+        blocks = [None if raw is None else block_of(raw, height) for height, raw in zip(heights, found, strict=True)]
+        return Look(number_of(chain_id), block_of(head), {block.number: block.hash for block in blocks if block})
 
     async def chain_id(self) -> int:
         """The endpoint's chain id (EIP-155)."""
-        return int(await self.request("eth_chainId"), 16)
+        return number_of(await self.request("eth_chainId"))
 
     async def block(self, tag: Tag) -> Block | None:
         """A block by number or tag; None when the endpoint does not have it."""
-        raw = await self.request("eth_getBlockByNumber", _tag(tag), False)
-        return None if raw is None else _block(raw)
+        raw = await self.request("eth_getBlockByNumber", tag_of(tag), False)
+        return None if raw is None else block_of(raw, tag if isinstance(tag, int) else None)
 
     async def head(self) -> Block:
         """The newest block."""
@@ -74,8 +67,8 @@ class Chain:
 
     async def blocks(self, numbers: Sequence[int]) -> list[Block | None]:
         """Blocks by number, in order."""
-        found = await self.batch([("eth_getBlockByNumber", (_tag(number), False)) for number in numbers])
-        return [None if raw is None else _block(raw) for raw in found]
+        found = await self.batch([("eth_getBlockByNumber", (tag_of(number), False)) for number in numbers])
+        return [None if raw is None else block_of(raw, number) for number, raw in zip(numbers, found, strict=True)]
 
     async def finalized(self, confirmations: int, head: Block) -> int:
         """Highest final block number: `confirmations` below the head, or for 0 the chain's `finalized` tag.
@@ -89,70 +82,101 @@ class Chain:
                 block = None
             if block is not None:
                 return block.number
-            confirmations = 12
+            confirmations = FINAL_WITHOUT_TAG
         return max(0, head.number - confirmations)
 
     async def nonce(self, address: bytes, tag: Tag = "latest") -> int:
         """Next nonce of the account as of `tag`."""
-        return int(await self.request("eth_getTransactionCount", _hex(address), _tag(tag)), 16)
+        return number_of(await self.request("eth_getTransactionCount", hex_of(address), tag_of(tag)))
 
     async def balance(self, address: bytes) -> int:
         """Balance in wei."""
-        return int(await self.request("eth_getBalance", _hex(address), "latest"), 16)
+        return number_of(await self.request("eth_getBalance", hex_of(address), "latest"))
 
     async def code(self, address: bytes) -> bytes:
         """Code at the address; empty for a plain account."""
-        return _bytes(await self.request("eth_getCode", _hex(address), "latest"))
+        return data_of(await self.request("eth_getCode", hex_of(address), "latest"))
 
     async def fees(self) -> Fees:
         """The fee market as of the latest block."""
-        head = await self.head()
-        price = int(await self.request("eth_gasPrice"), 16)
-        if head.base_fee is None:
+        asked: tuple[Call, ...] = (
+            ("eth_getBlockByNumber", ("latest", False)),
+            ("eth_gasPrice", ()),
+            ("eth_maxPriorityFeePerGas", ()),
+        )
+        raw_head, raw_price, raw_tip = await self._rpc.batch(asked)
+        for answer in (raw_head, raw_price):
+            if isinstance(answer, ChainAnswerError):
+                raise answer
+        base, price = block_of(raw_head).base_fee, number_of(raw_price)
+        if base is None:
             return Fees(None, 0, price)
-        try:
-            tip = int(await self.request("eth_maxPriorityFeePerGas"), 16)
-        except ChainAnswerError:  # not every node knows the method
-            tip = max(price - head.base_fee, 0)
-        return Fees(head.base_fee, tip, price)
+        if isinstance(raw_tip, ChainAnswerError):  # not every node knows the method
+            return Fees(base, max(price - base, 0), price)
+        return Fees(base, number_of(raw_tip), price)
 
     async def call(self, to: bytes, data: bytes, sender: bytes | None = None) -> bytes:
         """eth_call at the latest block; ChainAnswerError.revert holds the revert data."""
-        fields = {"to": _hex(to), "data": _hex(data)} | ({"from": _hex(sender)} if sender else {})
-        return _bytes(await self.request("eth_call", fields, "latest"))
+        fields = {"to": hex_of(to), "data": hex_of(data)} | ({"from": hex_of(sender)} if sender else {})
+        return data_of(await self.request("eth_call", fields, "latest"))
 
     async def estimate_gas(self, sender: bytes, to: bytes | None, data: bytes) -> int:
         """Gas limit with which the call succeeds; a revert raises ChainAnswerError."""
-        fields = {"from": _hex(sender), "data": _hex(data)} | ({"to": _hex(to)} if to else {})
-        return int(await self.request("eth_estimateGas", fields), 16)
+        fields = {"from": hex_of(sender), "data": hex_of(data)} | ({"to": hex_of(to)} if to else {})
+        return number_of(await self.request("eth_estimateGas", fields))
 
     async def receipts(self, hashes: Sequence[bytes]) -> list[Receipt | None]:
         """Receipts in the order of the hashes; None for a transaction that is not mined."""
-        found = await self.batch([("eth_getTransactionReceipt", (_hex(item),)) for item in hashes])
-        return [None if raw is None or raw.get("blockHash") is None else _receipt(raw) for raw in found]
+        found = await self.batch([("eth_getTransactionReceipt", (hex_of(item),)) for item in hashes])
+        return [receipt_of(raw, tx_hash) for tx_hash, raw in zip(hashes, found, strict=True)]
 
-    async def logs(
-        self,
-        address: bytes,
-        topics: Sequence[bytes | Sequence[bytes] | None],
-        first: int,
-        last: int | None = None,
-    ) -> list[Log]:
-        """Logs of the contract in the blocks first..last (None: the latest)."""
-        wanted = [None if item is None else _hex(item) if isinstance(item, bytes) else [_hex(one) for one in item]
-                  for item in topics]  # fmt: skip
+    async def logs(self, address: bytes, topics: Sequence[Topic], first: int, last: int | None = None) -> list[Log]:
+        """Logs of the contract in the blocks first..last (None: the latest), in as many parts as the endpoint wants."""
+        if self._span is None:
+            try:
+                return await self._logs(address, topics, first, last)
+            except (ChainAnswerError, ChainUnavailableError) as error:
+                why = _too_wide(error)
+                last = (await self.head()).number if last is None else last
+                if why is None or last <= first:
+                    raise
+                self._span = narrower(last - first + 1, why)
+        elif last is None:
+            last = (await self.head()).number
+        found: list[Log] = []
+        while first <= last:
+            until = min(last, first + self._span - 1)
+            try:
+                found += await self._logs(address, topics, first, until)
+            except (ChainAnswerError, ChainUnavailableError) as error:
+                why = _too_wide(error)
+                if why is None or until == first:
+                    raise
+                self._span = narrower(until - first + 1, why)
+            else:
+                first = until + 1
+        return found
+
+    async def _logs(self, address: bytes, topics: Sequence[Topic], first: int, last: int | None) -> list[Log]:
+        wanted = [
+            None if one is None else hex_of(one) if isinstance(one, bytes) else [hex_of(each) for each in one]
+            for one in topics
+        ]
         query = {
-            "address": _hex(address),
+            "address": hex_of(address),
             "topics": wanted,
-            "fromBlock": _tag(first),
-            "toBlock": "latest" if last is None else _tag(last),
+            "fromBlock": tag_of(first),
+            "toBlock": "latest" if last is None else tag_of(last),
         }
-        return [_log(raw) for raw in await self.request("eth_getLogs", query)]
+        raw = await self.request("eth_getLogs", query)
+        if not isinstance(raw, list):
+            raise ChainUnavailableError("not a list of logs")
+        return [log_of(one) for one in raw]
 
     async def send_raw(self, raw: bytes) -> SendAnswer:
         """Broadcast once, without any retry; never raises for what the endpoint does."""
         try:
-            await self.request("eth_sendRawTransaction", _hex(raw))
+            await self.request("eth_sendRawTransaction", hex_of(raw))
         except ChainAnswerError as error:
             return SendAnswer(False, error.code, error.message)
         except ChainUnavailableError as error:
@@ -160,80 +184,8 @@ class Chain:
         return SendAnswer(True)
 
 
-def _result(answer: Any) -> Any:
-    if not isinstance(answer, dict):
-        raise ChainUnavailableError("not a JSON-RPC answer")
-    if answer.get("error") is None:
-        if "result" not in answer:
-            raise ChainUnavailableError("not a JSON-RPC answer")
-        return answer["result"]
-    error = answer["error"]
-    if not isinstance(error, dict):
-        raise ChainAnswerError(0, str(error)[:300], None)
-    code = error.get("code")
-    if code in (-32005, 429):  # "limit exceeded" inside HTTP 200 is a refusal to answer, not an answer
-        raise ChainUnavailableError("rate limited")
-    raise ChainAnswerError(
-        code if isinstance(code, int) else 0, str(error.get("message", ""))[:300], _revert_data(error.get("data"))
-    )
-
-
-def _revert_data(data: object) -> bytes | None:
-    """Revert data as nodes give it: hex text (geth, anvil), or inside an object (Hardhat, Ganache)."""
-    if isinstance(data, dict):
-        data = data.get("data")
-    if isinstance(data, str) and data.startswith("0x"):
-        try:
-            return bytes.fromhex(data[2:])
-        except ValueError:
-            return None
-    return None
-
-
-def _hex(value: bytes) -> str:
-    return "0x" + value.hex()
-
-
-def _bytes(value: str) -> bytes:
-    return bytes.fromhex(value[2:])
-
-
-def _tag(tag: Tag) -> str:
-    return hex(tag) if isinstance(tag, int) else tag
-
-
-def _block(raw: dict[str, Any]) -> Block:
-    base = raw.get("baseFeePerGas")
-    return Block(
-        number=int(raw["number"], 16),
-        hash=_bytes(raw["hash"]),
-        parent_hash=_bytes(raw["parentHash"]),
-        timestamp=int(raw["timestamp"], 16),
-        base_fee=None if base is None else int(base, 16),
-        gas_limit=int(raw["gasLimit"], 16),
-    )
-
-
-def _log(raw: dict[str, Any]) -> Log:
-    return Log(
-        address=_bytes(raw["address"]),
-        topics=tuple(_bytes(topic) for topic in raw["topics"]),
-        data=_bytes(raw["data"]),
-        block_number=int(raw["blockNumber"], 16),
-        block_hash=_bytes(raw["blockHash"]),
-        tx_hash=_bytes(raw["transactionHash"]),
-        index=int(raw["logIndex"], 16),
-    )
-
-
-def _receipt(raw: dict[str, Any]) -> Receipt:
-    created = raw.get("contractAddress")
-    return Receipt(
-        tx_hash=_bytes(raw["transactionHash"]),
-        block_number=int(raw["blockNumber"], 16),
-        block_hash=_bytes(raw["blockHash"]),
-        succeeded=int(cast("str", raw.get("status", "0x1")), 16) == 1,
-        gas_used=int(raw["gasUsed"], 16),
-        logs=tuple(_log(log) for log in raw["logs"]),
-        contract=_bytes(created) if created else None,
-    )
+def _too_wide(error: ChainAnswerError | ChainUnavailableError) -> str | None:
+    """What an endpoint says when it refuses a range of logs for its width; None for any other failure."""
+    if isinstance(error, ChainAnswerError):
+        return error.message if range_refused(error.code, error.message) else None
+    return str(error) if error.status in SIZE_STATUSES else None

@@ -3,7 +3,9 @@
 Pure. `relay.chain` fills these from JSON-RPC; the outbox, its tests and its simulated chain speak them.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 class ChainError(Exception):
@@ -16,7 +18,15 @@ class ChainError(Exception):
 
 
 class ChainUnavailableError(ChainError):
-    """No usable answer from the endpoint. Says the kind of failure only: an RPC URL can hold a token."""
+    """No usable answer from the endpoint. Says the kind of failure only: an RPC URL can hold a token.
+
+    `status` is the HTTP status where that was the failure; `retry_after_s` how long it asks to be left alone.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class ChainAnswerError(ChainError):
@@ -39,6 +49,15 @@ class Block:
     timestamp: int
     base_fee: int | None
     gas_limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What an endpoint shows of its chain: id (EIP-155), newest block, hashes at the heights asked for that it has."""
+
+    chain_id: int
+    head: Block
+    hashes: Mapping[int, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +100,23 @@ class SendAnswer:
     """What an endpoint said to eth_sendRawTransaction; it never decides what becomes of the transaction.
 
     `accepted`: it returned a hash. Else `code` and `message` of its error, or `code` None when no answer came.
+    `by`: where several providers were asked, what each of them said, by its name.
     """
 
     accepted: bool
     code: int | None = None
     message: str = ""
+    by: tuple[tuple[str, "SendAnswer"], ...] = ()
+
+
+class ProviderState(NamedTuple):
+    """A provider as operators see it: `host:port`, whether it is used, newest block seen there, why it is not used.
+
+    `lag_blocks`: how far its head was behind the best one when all were last looked at; None when not known.
+    """
+
+    name: str
+    healthy: bool
+    head: int | None
+    lag_blocks: int | None
+    reason: str

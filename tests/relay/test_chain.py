@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from relay.chain import BATCH_CALLS_MAX, Chain
+from relay.chain import Chain
+from relay.chain_limits import EndpointLimits
 from relay.chain_types import Block, ChainAnswerError, ChainUnavailableError, Fees, SendAnswer
 
 TOKEN = "s3cret-token"
@@ -132,7 +133,7 @@ def test_batches_are_cut_to_size_and_replaced_where_an_endpoint_has_none() -> No
         return 200, json.dumps([{"jsonrpc": "2.0", "id": call["id"], "result": None} for call in request]).encode()
 
     assert ask(many, lambda chain: chain.receipts([bytes(32)] * 120)) == [None] * 120
-    assert sizes == [BATCH_CALLS_MAX, BATCH_CALLS_MAX, 20]
+    assert sizes == [EndpointLimits().batch_calls] * 2 + [20]
 
     def single(request: Any) -> tuple[int, bytes]:
         if isinstance(request, list):
@@ -149,8 +150,12 @@ def test_a_chain_without_the_finalized_tag_and_without_base_fees() -> None:
     }  # fmt: skip
 
     def answer(request: Any) -> tuple[int, bytes]:
+        if isinstance(request, list):
+            return 200, b"[" + b",".join(answer(call)[1] for call in request) + b"]"
         if request["params"][:1] == ["finalized"]:
             return error(-32602, "unknown tag")(request)
+        if request["method"] == "eth_maxPriorityFeePerGas":
+            return error(-32601, "no such method")(request)
         return result("0x7" if request["method"] == "eth_gasPrice" else head)(request)
 
     block = Block(100, b"\x01" * 32, b"\x02" * 32, 5, None, 30_000_000)
