@@ -59,7 +59,7 @@ class BatchLimits:
 
 
 def choose(
-    waiting: Sequence[Waiting], now_ms: int, limits: BatchLimits, capacity: int, slots_free: int
+    waiting: Sequence[Waiting], now_ms: int, wait_ms: int, capacity: int, slots_free: int
 ) -> list[list[Waiting]]:
     """Return the batches to seal now, oldest first, at most `slots_free`.
 
@@ -73,7 +73,7 @@ def choose(
     for group in groups.values():
         for start in range(0, len(group), capacity):
             batch = group[start : start + capacity]
-            if len(batch) == capacity or now_ms - oldest_ms(batch) >= limits.wait_ms:
+            if len(batch) == capacity or now_ms - oldest_ms(batch) >= wait_ms:
                 due.append(batch)
     due.sort(key=oldest_ms)
     return due[:slots_free]
@@ -84,6 +84,6 @@ def oldest_ms(batch: Sequence[Waiting]) -> int:
     return min(score.accepted_at_ms for score in batch)
 
 
-def due_in_ms(waiting: Sequence[Waiting], now_ms: int, limits: BatchLimits) -> int | None:
+def due_in_ms(waiting: Sequence[Waiting], now_ms: int, wait_ms: int) -> int | None:
     """Milliseconds until the oldest waiting score must be sealed; None when nothing waits."""
-    return None if not waiting else max(0, oldest_ms(waiting) + limits.wait_ms - now_ms)
+    return None if not waiting else max(0, oldest_ms(waiting) + wait_ms - now_ms)

@@ -9,9 +9,8 @@ from typing import Any, NamedTuple, Protocol
 
 from relay.attestation import Domain
 from relay.chain_types import Block, Fees, Log, Receipt, SendAnswer
-from relay.contract import decode_submit_scores, game_key, unpack_records
 from relay.outbox.batches import BatchLimits
-from relay.outbox.results import Batch
+from relay.outbox.cargo import Cargo, Effect
 from relay.outbox.slots import Policy, Sent
 from relay.store.outbox import OutboxStore, StoredBatch
 
@@ -68,19 +67,12 @@ class OutboxChain(Protocol):
 class GasSigner(Protocol):
     """Signs and pays for transactions; cannot sign scores."""
 
-    address: bytes
+    @property
+    def address(self) -> bytes:
+        """20 bytes."""
 
     def sign_transaction(self, fields: Mapping[str, Any]) -> tuple[bytes, bytes]:
         """Return (raw transaction, its hash)."""
-
-
-class Attester(Protocol):
-    """Signs what was computed; pays for nothing."""
-
-    address: bytes
-
-    def sign(self, digest: bytes) -> bytes:
-        """Return r, s, v."""
 
 
 class Listener(Protocol):
@@ -115,31 +107,52 @@ class OutboxSettings:
     steal_lease: bool = False  # the database belongs to this process alone: no need to wait for a dead predecessor
 
 
+class CargoUnknownError(Exception):
+    """A nonce of the key carries a kind of cargo that this process was not given."""
+
+
 @dataclass
 class Desk:
-    """The outbox's edges, settings and memory, handed to its parts."""
+    """The outbox's edges, settings and memory, handed to its parts.
+
+    `cargoes`: every kind the key may carry, by its name; a kind that comes first fills first.
+    """
 
     chain: OutboxChain
     store: OutboxStore
     gas_signer: GasSigner
-    attester: Attester
+    cargoes: Mapping[str, Cargo[Any]]
     domain: Domain
     listener: Listener
     clock: Callable[[], float]  # seconds that only rise
     settings: OutboxSettings = field(default_factory=OutboxSettings)
     hook: Hook = no_hook
-    batches: dict[int, Batch] = field(default_factory=dict)
-    stored: dict[int, StoredBatch] = field(default_factory=dict)  # sealed here and not signed yet
+    draining: bool = False  # the key is being taken out of use: nothing more is sealed, everything else goes on
+    batches: dict[int, StoredBatch] = field(default_factory=dict)
     sent_at: dict[bytes, Sent] = field(default_factory=dict)
     trouble: dict[str, str] = field(default_factory=dict)
-    careful: bool = False  # a transaction failed: ask the chain before sealing, until nothing waits
+    careful: set[str] = field(default_factory=set)  # kinds that failed: try out before sealing, until nothing waits
 
-    async def batch(self, batch_id: int) -> Batch:
+    async def batch(self, batch_id: int) -> StoredBatch:
         """A sealed batch, from memory or the database."""
         found = self.batches.get(batch_id)
         if found is None:
-            found = self.batches[batch_id] = from_calldata(await self.store.batch(batch_id))
+            found = self.batches[batch_id] = await self.store.batch(batch_id)
         return found
+
+    def cargo(self, batch: StoredBatch) -> Cargo[Any]:
+        """What knows the batch's contents. Raises CargoUnknownError."""
+        found = self.cargoes.get(batch.kind)
+        if found is None:
+            raise CargoUnknownError(
+                f"batch {batch.batch_id} of this key holds {batch.kind!r}, which nothing here knows"
+            )
+        return found
+
+    def tell(self, effect: Effect) -> None:
+        """Announce what an effect did; call after its commit."""
+        for ids, status, tx_hash in effect.news:
+            self.listener.changed(ids, status, tx_hash)
 
     def close(self, batch_id: int, hashes: Iterable[bytes]) -> None:
         """Forget a batch that is over."""
@@ -150,17 +163,4 @@ class Desk:
     def forget(self) -> None:
         """Drop what another sender may have changed."""
         self.batches.clear()
-        self.stored.clear()
         self.sent_at.clear()
-
-
-def from_calldata(stored: StoredBatch) -> Batch:
-    """Read a stored batch's records back from its calldata."""
-    call = decode_submit_scores(stored.calldata)
-    return Batch(
-        stored.batch_id,
-        game_key(stored.game_id),
-        stored.rules_hash,
-        stored.submission_ids,
-        tuple(unpack_records(call.records)),
-    )

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from relay.chain_types import Block, ChainError
 from relay.outbox.desk import Desk, Readiness
-from relay.outbox.send import carry_out, fill
+from relay.outbox.fill import fill
+from relay.outbox.send import carry_out
 from relay.outbox.settle import settle
 from relay.outbox.slots import Slot, SlotState
 from relay.store.engine import StoreUnavailableError

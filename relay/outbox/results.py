@@ -14,9 +14,8 @@ SCORE_SUBMITTED = TOPICS["ScoreSubmitted"]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch as the sender keeps it in memory: ids and records have the same order."""
+    """What a batch says: ids and records have the same order."""
 
-    batch_id: int
     game: bytes  # keccak-256 of the game's id
     rules_hash: bytes
     submission_ids: tuple[str, ...]

@@ -1,73 +1,92 @@
-"""The outbox's store: batches, nonce slots, attempts, and through them the statuses of submissions.
+"""The outbox's store: nonce slots, attempts and batches, whatever the batches carry.
 
-The only SQL on `batches`, `slots`, `attempts` and `batch_scores` (with `outbox_moves` beside it). Each change is one
-commit together with its history rows, and checks the lease it was made under.
+The only SQL on `batches`, `slots`, `attempts` and `batch_scores`. Each change is one commit together with what it means
+for the cargo (a `Move`, which writes its history), and checks the lease it was made under.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeAlias
 
 from sqlalchemy import Connection, and_, func, select, text, update
 
-from relay.outbox.batches import Waiting
 from relay.outbox.fees import Bid
 from relay.outbox.slots import Attempt, Slot, SlotState
 from relay.store import outbox_leases as leases
-from relay.store import outbox_moves as moves
 from relay.store.engine import Database
 from relay.store.outbox_leases import ChainMismatchError, LeaseLostError
-from relay.store.outbox_moves import Landed
 from relay.store.outbox_tables import attempts, batch_scores, batches, slots
-from relay.store.tables import submissions
 from relay.store.writer import Writer
 
 __all__ = [
-    "ChainMismatchError", "Landed", "LeaseLostError", "NewAttempt", "OutboxStore", "Recorded", "SealConflictError",
-    "Sealed", "StoredBatch",
+    "ChainMismatchError", "Change", "Landed", "LeaseLostError", "Move", "NewAttempt", "OutboxStore",
+    "SealConflictError", "Sealed", "StoredBatch",
 ]  # fmt: skip
 
-# Literals, because both databases use a partial index only for its own words.
-IS_WAITING = text("submissions.status = 'accepted'")
+# A literal, because both databases use a partial index only for its own words.
 IS_UNFINISHED = text("slots.state IN ('reserved', 'live', 'mined')")
 
-Recorded = tuple[str, bytes, int]
-"""A submission that another transaction recorded: id, transaction hash, block number."""
+Move: TypeAlias = Callable[[Connection, int], None]
+"""What a change of a slot means for its cargo's rows: run in the slot's own commit, at the database's time (ms)."""
 
 
 class SealConflictError(Exception):
-    """A score of the batch is not waiting any more; nothing was stored."""
+    """An item of the batch is not waiting any more; nothing was stored."""
 
 
 @dataclass(frozen=True)
 class Sealed:
-    """A batch ready to be stored: its calldata is fixed from here on."""
+    """A batch ready to be stored: its calldata is fixed from here on. `items`: ids in the order of the calldata.
 
+    `claim` takes the items for this batch, or raises SealConflictError. `rules_hash` is zero where no rules apply.
+    """
+
+    kind: str
     game_id: str
     rules_hash: bytes
     calldata: bytes
-    submission_ids: tuple[str, ...]
+    items: tuple[str, ...]
+    claim: Move
 
 
 @dataclass(frozen=True)
 class NewAttempt:
-    """A signed transaction to be stored before it is sent."""
+    """A signed transaction to be stored before it is sent. `move` runs when it makes its slot live."""
 
     nonce: int
-    batch_id: int
     raw: bytes
     attempt: Attempt
+    move: Move
 
 
 @dataclass(frozen=True)
 class StoredBatch:
-    """A batch as it was sealed; ids in the order of its records."""
+    """A batch as it was sealed; ids in the order of its calldata."""
 
     batch_id: int
+    kind: str
     game_id: str
     rules_hash: bytes
     calldata: bytes
-    submission_ids: tuple[str, ...]
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Landed:
+    """A slot whose transaction is in a block."""
+
+    nonce: int
+    batch_id: int
+    tx_hash: bytes
+    block_number: int
+    block_hash: bytes
+    succeeded: bool
+    gas_used: int
+
+
+Change = tuple[Landed, Move]
+"""A slot's change and what it means for what the slot carries."""
 
 
 class OutboxStore:
@@ -111,21 +130,6 @@ class OutboxStore:
 
     # ------------------------------------------------------------------- reads
 
-    async def waiting(self, per_game_max: int) -> tuple[list[Waiting], int]:
-        """Accepted scores by game in round order, and the database's time (ms)."""
-        return await self._database.read(partial(self._waiting, per_game_max))
-
-    def _waiting(self, per_game_max: int, c: Connection) -> tuple[list[Waiting], int]:
-        s = submissions.c
-        columns = (s.id, s.game_id, s.rules_hash, s.player, s.score, s.round_id, s.evidence_hash, s.accepted_at_ms)
-        found: list[Waiting] = []
-        game = ""
-        # From game to game, so that a busy one does not hide the others behind the row limit.
-        while (game := c.scalar(select(func.min(s.game_id)).where(IS_WAITING, s.game_id > game))) is not None:
-            rows = select(*columns).where(IS_WAITING, s.game_id == game).order_by(s.round_id).limit(per_game_max)
-            found += [Waiting(*row) for row in c.execute(rows)]
-        return found, self._database.now_ms(c)
-
     async def unfinished(self) -> list[Slot]:
         """Slots that are not final, lowest nonce first, with their attempts."""
         return await self._database.read(self._unfinished)
@@ -149,15 +153,14 @@ class OutboxStore:
         return list(found.values())
 
     async def batch(self, batch_id: int) -> StoredBatch:
-        """A sealed batch with its submissions in record order."""
+        """A sealed batch with its items in order."""
         return await self._database.read(partial(self._batch, batch_id))
 
     def _batch(self, batch_id: int, c: Connection) -> StoredBatch:
-        columns = (batches.c.game_id, batches.c.rules_hash, batches.c.calldata)
-        game, rules, calldata = c.execute(select(*columns).where(batches.c.id == batch_id)).one()
+        columns = (batches.c.id, batches.c.kind, batches.c.game_id, batches.c.rules_hash, batches.c.calldata)
+        row = c.execute(select(*columns).where(batches.c.id == batch_id)).one()
         ids = select(batch_scores.c.submission_id).where(batch_scores.c.batch_id == batch_id)
-        members = tuple(c.scalars(ids.order_by(batch_scores.c.position)))
-        return StoredBatch(batch_id, game, rules, calldata, members)
+        return StoredBatch(*row, tuple(c.scalars(ids.order_by(batch_scores.c.position))))
 
     async def raw(self, tx_hash: bytes) -> bytes:
         """The signed bytes of a stored attempt."""
@@ -175,7 +178,7 @@ class OutboxStore:
     # ------------------------------------------------------------------ writes
 
     async def seal(self, sealed: Sequence[Sealed], nonce_if_first: int, foreign_below: int) -> list[Slot]:
-        """Store batches with their nonces: batch, members, slot, statuses and history in one commit.
+        """Store batches with their nonces: batch, items, slot, and the cargo's own rows in one commit.
 
         `nonce_if_first`: where to begin when no nonce was ever reserved. `foreign_below`: nonces below it that are
         not ours are recorded as used by someone else. Raises SealConflictError.
@@ -192,38 +195,35 @@ class OutboxStore:
         if known is not None and nonce < foreign_below:
             c.execute(slots.insert(), [{**slot, "nonce": n, "state": "foreign"} for n in range(nonce, foreign_below)])
             nonce = foreign_below
-        self._claim([item for one in sealed for item in one.submission_ids], c)
         made: list[Slot] = []
         for one in sealed:
-            values = {
-                "game_id": one.game_id,
-                "rules_hash": one.rules_hash,
-                "size": len(one.submission_ids),
-                "calldata": one.calldata,
-                "state": "open",
-                "created_at_ms": now,
-            }
-            batch_id = int(c.execute(batches.insert().values(values).returning(batches.c.id)).scalar_one())
-            members = [
-                {"batch_id": batch_id, "position": position, "submission_id": item}
-                for position, item in enumerate(one.submission_ids)
-            ]
-            c.execute(batch_scores.insert(), members)
+            one.claim(c, now)
+            batch_id = self._insert_batch(one, now, c)
             c.execute(slots.insert(), [{**slot, "nonce": nonce, "state": "reserved", "batch_id": batch_id}])
-            if moves.move(c, batch_id, "queued", now, ("accepted",)) != len(members):
-                raise SealConflictError("a score of the batch is not waiting any more")
             made.append(Slot(nonce, SlotState.RESERVED, batch_id, ()))
             nonce += 1
         return made
 
-    def _claim(self, submission_ids: Sequence[str], c: Connection) -> None:
-        """Lock the scores, or raise SealConflictError: a sender with another key may be sealing them now."""
-        free = select(submissions.c.id).where(submissions.c.id.in_(submission_ids), IS_WAITING)
-        if len(c.execute(free.with_for_update(skip_locked=True)).all()) != len(submission_ids):
-            raise SealConflictError("a score of the batch is not waiting any more")
+    def _insert_batch(self, one: Sealed, now: int, c: Connection) -> int:
+        values = {
+            "kind": one.kind,
+            "game_id": one.game_id,
+            "rules_hash": one.rules_hash,
+            "size": len(one.items),
+            "calldata": one.calldata,
+            "state": "open",
+            "created_at_ms": now,
+        }
+        batch_id = int(c.execute(batches.insert().values(values).returning(batches.c.id)).scalar_one())
+        items = [
+            {"batch_id": batch_id, "position": position, "submission_id": item}
+            for position, item in enumerate(one.items)
+        ]
+        c.execute(batch_scores.insert(), items)
+        return batch_id
 
     async def record_attempts(self, made: Sequence[NewAttempt]) -> None:
-        """Store signed transactions; a first attempt makes its slot live and its scores sent."""
+        """Store signed transactions; a first attempt makes its slot live."""
         await self._writer.run(partial(self._record_attempts, self._epoch, made))
 
     def _record_attempts(self, epoch: int, made: Sequence[NewAttempt], c: Connection) -> None:
@@ -245,80 +245,66 @@ class OutboxStore:
         c.execute(attempts.insert(), rows)
         for item in made:
             if self._set_slot(c, item.nonce, "reserved", state="live"):
-                moves.move(c, item.batch_id, "sent", now, ("queued",), values={"tx_hash": item.attempt.tx_hash})
+                item.move(c, now)
 
     def _set_slot(self, c: Connection, nonce: int, was: str, **values: object) -> bool:
         chosen = (*self._mine, slots.c.nonce == nonce, slots.c.state == was)
         return c.execute(update(slots).where(*chosen).values(**values)).rowcount == 1
 
-    async def mined(self, landed: Sequence[Landed]) -> None:
-        """Live slots are in a block now; the scores their logs show are included."""
-        await self._writer.run(partial(self._mined, self._epoch, landed))
+    async def mined(self, changes: Sequence[Change]) -> None:
+        """Live slots are in a block now."""
+        await self._writer.run(partial(self._mined, self._epoch, changes))
 
-    def _mined(self, epoch: int, landed: Sequence[Landed], c: Connection) -> None:
+    def _mined(self, epoch: int, changes: Sequence[Change], c: Connection) -> None:
         now = self._fence(epoch, c)
-        for item in landed:
+        for item, move in changes:
             where = {"tx_hash": item.tx_hash, "block_number": item.block_number, "block_hash": item.block_hash}
             changed = self._set_slot(c, item.nonce, "live", state="mined", succeeded=int(item.succeeded), **where)
             if changed and item.succeeded:
-                moves.land(c, item, "included", now, ("sent",))
                 c.execute(update(batches).where(batches.c.id == item.batch_id).values(state="included"))
+                move(c, now)
 
-    async def unmined(self, slot: Slot) -> None:
-        """The block of a mined slot left the chain: live again, its scores sent again."""
-        await self._writer.run(partial(self._unmined, self._epoch, slot))
+    async def unmined(self, slot: Slot, move: Move) -> None:
+        """The block of a mined slot left the chain: live again."""
+        await self._writer.run(partial(self._unmined, self._epoch, slot, move))
 
-    def _unmined(self, epoch: int, slot: Slot, c: Connection) -> None:
+    def _unmined(self, epoch: int, slot: Slot, move: Move, c: Connection) -> None:
         now = self._fence(epoch, c)
         nothing = {"tx_hash": None, "block_number": None, "block_hash": None, "succeeded": None}
         if self._set_slot(c, slot.nonce, "mined", state="live", **nothing):
-            back = {"block_number": None}
-            moves.move(c, slot.batch_id, "sent", now, ("included",), values=back, detail="reorg")
             c.execute(update(batches).where(batches.c.id == slot.batch_id).values(state="open"))
+            move(c, now)
 
-    async def finish(self, landed: Sequence[tuple[Landed, Sequence[tuple[str, str]]]]) -> None:
-        """Close mined slots: their scores are final, parked ones (id, reason) wait for an operator."""
-        await self._writer.run(partial(self._finish, self._epoch, landed))
+    async def finish(self, changes: Sequence[Change]) -> None:
+        """Close mined slots whose batches did what they should."""
+        await self._writer.run(partial(self._finish, self._epoch, changes))
 
-    def _finish(self, epoch: int, landed: Sequence[tuple[Landed, Sequence[tuple[str, str]]]], c: Connection) -> None:
+    def _finish(self, epoch: int, changes: Sequence[Change], c: Connection) -> None:
         now = self._fence(epoch, c)
-        for item, parked in landed:
+        for item, move in changes:
             if self._set_slot(c, item.nonce, "mined", state="final"):
-                for submission_id, reason in parked:
-                    moves.move_one(c, submission_id, "parked", now, moves.UNFINISHED, detail=reason)
-                moves.land(c, item, "final", now, moves.UNFINISHED)
-                moves.resolve(c, item.batch_id, "final", now)
+                self._resolve(c, item.batch_id, "final", now)
+                move(c, now)
 
-    async def give_up(self, slot: Slot, closed_as: SlotState, reason: str, elsewhere: Sequence[Recorded] = ()) -> None:
-        """Close a slot that recorded nothing (failed, or used by someone else) and let its scores wait again.
+    async def give_up(self, slot: Slot, closed_as: SlotState, move: Move) -> None:
+        """Close a slot that did nothing (failed, or used by someone else); its items are free for another batch."""
+        await self._writer.run(partial(self._give_up, self._epoch, (slot, closed_as), move))
 
-        `elsewhere` ones are on the contract already, and final.
-        """
-        await self._writer.run(partial(self._give_up, self._epoch, (slot, closed_as, reason), elsewhere))
-
-    def _give_up(
-        self, epoch: int, what: tuple[Slot, SlotState, str], elsewhere: Sequence[Recorded], c: Connection
-    ) -> None:
-        slot, closed_as, reason = what
+    def _give_up(self, epoch: int, what: tuple[Slot, SlotState], move: Move, c: Connection) -> None:
+        slot, closed_as = what
         now = self._fence(epoch, c)
         if self._set_slot(c, slot.nonce, slot.state.value, state=closed_as.value):
-            for submission_id, tx_hash, number in elsewhere:
-                found = {"tx_hash": tx_hash, "block_number": number}
-                moves.move_one(c, submission_id, "final", now, moves.UNFINISHED, values=found)
-            back = {"tx_hash": None, "block_number": None}
-            moves.move(c, slot.batch_id, "accepted", now, moves.UNFINISHED, values=back, detail=reason)
-            moves.resolve(c, slot.batch_id, "failed", now)
+            self._resolve(c, slot.batch_id, "failed", now)
+            move(c, now)
 
-    async def settle_waiting(self, recorded: Sequence[Recorded], parked: Sequence[tuple[str, str]]) -> None:
-        """Move waiting scores that need no transaction: already final on the contract, or refused by it (reason)."""
-        await self._writer.run(partial(self._settle_waiting, self._epoch, recorded, parked))
+    def _resolve(self, c: Connection, batch_id: int, state: str, now_ms: int) -> None:
+        """Close a batch: its items may be in another one from here on."""
+        c.execute(update(batch_scores).where(batch_scores.c.batch_id == batch_id).values(unresolved=0))
+        c.execute(update(batches).where(batches.c.id == batch_id).values(state=state, resolved_at_ms=now_ms))
 
-    def _settle_waiting(
-        self, epoch: int, recorded: Sequence[Recorded], parked: Sequence[tuple[str, str]], c: Connection
-    ) -> None:
-        now = self._fence(epoch, c)
-        for submission_id, tx_hash, number in recorded:
-            values = {"tx_hash": tx_hash, "block_number": number}
-            moves.move_one(c, submission_id, "final", now, ("accepted",), values=values)
-        for submission_id, reason in parked:
-            moves.move_one(c, submission_id, "parked", now, ("accepted",), detail=reason)
+    async def apply(self, move: Move) -> None:
+        """Move rows of a cargo that no slot carries, under the lease."""
+        await self._writer.run(partial(self._apply, self._epoch, move))
+
+    def _apply(self, epoch: int, move: Move, c: Connection) -> None:
+        move(c, self._fence(epoch, c))

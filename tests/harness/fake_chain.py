@@ -16,6 +16,7 @@ from relay.contract import TOPICS, decode_submit_scores, unpack_records
 from relay.keccak import keccak
 
 GWEI = 10**9
+IS_RECORDED = keccak(b"isRecorded(bytes32,uint64)")[:4]
 
 
 @dataclass(frozen=True)
@@ -186,6 +187,9 @@ class FakeChain:
 
     async def call(self, to: bytes, data: bytes, sender: bytes | None = None) -> bytes:
         self._up()
+        if data[:4] == IS_RECORDED:
+            asked = data[4:36], int.from_bytes(data[36:68], "big")
+            return int(asked in self.recorded()).to_bytes(32, "big")
         logs = self._logs_of(Tx(bytes(32), 0, 0, 0, 0, data), self.blocks_list[-1].header, ())
         if isinstance(logs, bytes):
             raise ChainAnswerError(3, "execution reverted", logs)

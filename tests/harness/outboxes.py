@@ -13,9 +13,11 @@ from relay.attestation import Domain
 from relay.outbox.batches import BatchLimits
 from relay.outbox.desk import Desk, Hook, OutboxChain, OutboxSettings, no_hook
 from relay.outbox.loop import Outbox
+from relay.outbox.scores import ScoreCargo
 from relay.signer import LocalSigner
 from relay.store.engine import Database, open_database
 from relay.store.outbox import OutboxStore
+from relay.store.outbox_scores import ScoreRows
 from relay.store.schema import metadata
 from relay.store.tables import history, submissions
 from relay.store.writer import Writer
@@ -75,7 +77,9 @@ class Bench:
         """A sender as a fresh process would make it: it remembers nothing."""
         domain = domain or Domain(CHAIN_ID, CONTRACT)
         store = OutboxStore(self.writer, self.database, domain.chain_id, keys[0].address, uuid.uuid4().hex)
-        return Outbox(Desk(chain, store, keys[0], keys[1], domain, self.ears, self.clock, settings, hook))
+        scores = ScoreCargo(chain, ScoreRows(self.database), keys[1], domain, settings)
+        cargoes = {scores.kind: scores}
+        return Outbox(Desk(chain, store, keys[0], cargoes, domain, self.ears, self.clock, settings, hook))
 
     async def accept(self, count: int, game: str = "streambeat", rules: bytes = RULES) -> list[str]:
         """Store accepted submissions as the intake does."""

@@ -43,19 +43,19 @@ def waiting(number: int, game: str = "a", rules: bytes = b"r", at_ms: int = 0) -
 
 def test_a_full_batch_is_due_at_once_and_the_rest_when_the_oldest_has_waited() -> None:
     scores = [waiting(number, at_ms=1000 + number) for number in range(5)]
-    limits = BatchLimits(size=2, wait_ms=250)
-    assert [len(batch) for batch in choose(scores, 1004, limits, 2, 16)] == [2, 2]
-    assert [len(batch) for batch in choose(scores, 1253, limits, 2, 16)] == [2, 2]
-    assert [len(batch) for batch in choose(scores, 1254, limits, 2, 16)] == [2, 2, 1]
-    assert due_in_ms(scores[4:], 1004, limits) == 250
-    assert due_in_ms(scores[4:], 9999, limits) == 0
-    assert due_in_ms([], 0, limits) is None
+    wait_ms = 250
+    assert [len(batch) for batch in choose(scores, 1004, wait_ms, 2, 16)] == [2, 2]
+    assert [len(batch) for batch in choose(scores, 1253, wait_ms, 2, 16)] == [2, 2]
+    assert [len(batch) for batch in choose(scores, 1254, wait_ms, 2, 16)] == [2, 2, 1]
+    assert due_in_ms(scores[4:], 1004, wait_ms) == 250
+    assert due_in_ms(scores[4:], 9999, wait_ms) == 0
+    assert due_in_ms([], 0, wait_ms) is None
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([b"r", b"s"]), st.integers(0, 999)), max_size=60))
 def test_batches_partition_their_groups(drawn: list[tuple[str, bytes, int]]) -> None:
     scores = [waiting(number, game, rules, at) for number, (game, rules, at) in enumerate(drawn)]
-    batches = choose(scores, 10_000, BatchLimits(7, 0), 7, 1000)
+    batches = choose(scores, 10_000, 0, 7, 1000)
     assert sorted(score.submission_id for batch in batches for score in batch) == sorted(
         s.submission_id for s in scores
     )
@@ -64,7 +64,7 @@ def test_batches_partition_their_groups(drawn: list[tuple[str, bytes, int]]) -> 
         assert len({(score.game_id, score.rules_hash) for score in batch}) == 1
     oldest = [min(score.accepted_at_ms for score in batch) for batch in batches]
     assert oldest == sorted(oldest)
-    assert len(choose(scores, 10_000, BatchLimits(7, 0), 7, 2)) <= 2
+    assert len(choose(scores, 10_000, 0, 7, 2)) <= 2
 
 
 def test_capacity_is_the_least_of_setting_contract_gas_and_calldata() -> None:
@@ -195,7 +195,7 @@ def test_what_to_do_with_a_slot(slot: Slot, seen: Seen, expected: object) -> Non
 
 GAME, RULES, CONTRACT = b"g" * 32, b"r" * 32, b"c" * 20
 RECORDS = tuple(Record(bytes([n]) * 20, 100 + n, n, bytes([n]) * 32) for n in range(1, 5))
-BATCH = Batch(1, GAME, RULES, ("a", "b", "c", "d"), RECORDS)
+BATCH = Batch(GAME, RULES, ("a", "b", "c", "d"), RECORDS)
 
 
 def score_log(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from relay.chain_types import ChainAnswerError
+from relay.contract import SUBMIT_SCORES
 from relay.outbox.loop import Outbox
 from relay.signer import LocalSigner
 from tests.harness.fake_chain import FakeChain
@@ -23,12 +24,12 @@ async def rounds(outbox: Outbox, chain: FakeChain, bench_: Bench, count: int = 8
 
 
 class Grumpy(FakeChain):
-    """A chain whose endpoint answers calls with an error that is not the contract's."""
+    """A chain whose endpoint answers a call of submitScores with an error that is not the contract's."""
 
     grumpy = True
 
     async def call(self, to: bytes, data: bytes, sender: bytes | None = None) -> bytes:
-        if self.grumpy:
+        if self.grumpy and data[:4] == SUBMIT_SCORES:
             raise ChainAnswerError(-32000, "header not found", None)
         return await super().call(to, data, sender)
 

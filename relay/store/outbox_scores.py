@@ -1,0 +1,118 @@
+"""The rows of the cargo of scores: which submissions wait, and how they move with the slot that carries them.
+
+Touches `submissions` and `history` (through `outbox_moves`). Every function that begins with a verb returns a `Move`
+for the commit of the slot's change.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+from sqlalchemy import Connection, func, select, text
+
+from relay.outbox.batches import Waiting
+from relay.store.engine import Database
+from relay.store.outbox import Move, SealConflictError
+from relay.store.outbox_moves import UNFINISHED, move
+from relay.store.tables import submissions
+
+Recorded = tuple[Sequence[str], bytes, int]
+"""Submissions that one transaction recorded: ids, transaction hash, block number."""
+
+# A literal, because both databases use a partial index only for its own words.
+IS_WAITING = text("submissions.status = 'accepted'")
+
+
+class ScoreRows:
+    """Reads of the submissions that no batch holds. Methods raise StoreUnavailableError when the database is away."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def waiting(self, per_game_max: int) -> tuple[list[Waiting], int]:
+        """Accepted scores by game in round order, and the database's time (ms)."""
+        return await self._database.read(partial(self._waiting, per_game_max))
+
+    def _waiting(self, per_game_max: int, c: Connection) -> tuple[list[Waiting], int]:
+        s = submissions.c
+        columns = (s.id, s.game_id, s.rules_hash, s.player, s.score, s.round_id, s.evidence_hash, s.accepted_at_ms)
+        found: list[Waiting] = []
+        game = ""
+        # From game to game, so that a busy one does not hide the others behind the row limit.
+        while (game := c.scalar(select(func.min(s.game_id)).where(IS_WAITING, s.game_id > game))) is not None:
+            rows = select(*columns).where(IS_WAITING, s.game_id == game).order_by(s.round_id).limit(per_game_max)
+            found += [Waiting(*row) for row in c.execute(rows)]
+        return found, self._database.now_ms(c)
+
+
+def claim(ids: Sequence[str]) -> Move:
+    """Queue waiting scores, or raise SealConflictError: a sender with another key may be sealing them now."""
+
+    def run(c: Connection, now_ms: int) -> None:
+        free = select(submissions.c.id).where(submissions.c.id.in_(ids), IS_WAITING)
+        locked = len(c.execute(free.with_for_update(skip_locked=True)).all())
+        if locked != len(ids) or move(c, ids, "queued", now_ms, ("accepted",)) != len(ids):
+            raise SealConflictError("a score of the batch is not waiting any more")
+
+    return run
+
+
+def sent(ids: Sequence[str], tx_hash: bytes) -> Move:
+    """The scores' first transaction is committed."""
+    return lambda c, now_ms: _to(c, ids, "sent", now_ms, ("queued",), tx_hash)
+
+
+def included(landed: Sequence[Recorded]) -> Move:
+    """These scores are in a block."""
+    return lambda c, now_ms: _land(c, landed, "included", now_ms, ("sent",))
+
+
+def sent_again(ids: Sequence[str]) -> Move:
+    """The block of the scores left the chain."""
+
+    def run(c: Connection, now_ms: int) -> None:
+        move(c, ids, "sent", now_ms, ("included",), values={"block_number": None}, detail="reorg")
+
+    return run
+
+
+def close(
+    landed: Sequence[Recorded], parked: Sequence[tuple[str, str]], back: Sequence[str], reason: str | None = None
+) -> Move:
+    """End a batch: scores that are final, those set aside (with the reason), and those that wait again."""
+
+    def run(c: Connection, now_ms: int) -> None:
+        for submission_id, why in parked:
+            move(c, [submission_id], "parked", now_ms, UNFINISHED, detail=why)
+        _land(c, landed, "final", now_ms, UNFINISHED)
+        nowhere = {"tx_hash": None, "block_number": None}
+        move(c, back, "accepted", now_ms, UNFINISHED, values=nowhere, detail=reason)
+
+    return run
+
+
+def settle_waiting(landed: Sequence[Recorded], parked: Sequence[tuple[str, str]]) -> Move:
+    """End waiting scores that need no transaction: final on the contract already, or refused by it."""
+
+    def run(c: Connection, now_ms: int) -> None:
+        _land(c, landed, "final", now_ms, ("accepted",))
+        for submission_id, why in parked:
+            move(c, [submission_id], "parked", now_ms, ("accepted",), detail=why)
+
+    return run
+
+
+def _land(c: Connection, landed: Sequence[Recorded], status: str, now_ms: int, was: Sequence[str]) -> None:
+    for ids, tx_hash, block_number in landed:
+        _to(c, ids, status, now_ms, was, tx_hash, block_number)
+
+
+def _to(
+    c: Connection,
+    ids: Sequence[str],
+    status: str,
+    now_ms: int,
+    was: Sequence[str],
+    tx_hash: bytes,
+    block_number: int | None = None,
+) -> None:
+    move(c, ids, status, now_ms, was, values={"tx_hash": tx_hash, "block_number": block_number})
