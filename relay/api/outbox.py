@@ -22,6 +22,7 @@ from relay.api.outbox_documents import (
     key_document,
     parked_document,
     pause_document,
+    revocations_document,
     state_documents,
 )
 from relay.api.outbox_parts import OutboxParts
@@ -32,6 +33,7 @@ from relay.keccak import checksum_address
 from relay.store import controls, outbox_view
 from relay.store.engine import StoreUnavailableError
 from relay.store.outbox_leases import Key
+from relay.store.revocations import Backlog, backlog
 
 T = TypeVar("T")
 
@@ -57,11 +59,11 @@ class OutboxEndpoints:
         _whole_system(call)
         parts = self._parts
 
-        def job(c: Any) -> tuple[outbox_view.View, list[outbox_view.Parked], list[controls.Action]]:
+        def job(c: Any) -> tuple[outbox_view.View, list[outbox_view.Parked], Sequence[Backlog], list[controls.Action]]:
             view = outbox_view.view(c, parts.chain_id, parts.database.now_ms(c))
-            return view, outbox_view.parked(c), controls.actions(c, ACTIONS_SHOWN)
+            return view, outbox_view.parked(c), backlog(c), controls.actions(c, ACTIONS_SHOWN)
 
-        view, parked, actions = await self._read(job)
+        view, parked, orders, actions = await self._read(job)
         balances = await self._balances([one.key.signer for one in view.keys])
         document = OutboxDocument(
             chain_id=parts.chain_id,
@@ -70,7 +72,7 @@ class OutboxEndpoints:
             keys=[self._key(one, view.now_ms, balances[one.key.signer]) for one in view.keys],
             providers=[ProviderDocument(*one) for one in parts.providers()],
             parked=[parked_document(one) for one in parked],
-            revocations={},
+            revocations=[revocations_document(one) for one in orders],
             actions=[action_document(one) for one in actions],
         )
         return answer(document, 200, NO_STORE)

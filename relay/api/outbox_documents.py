@@ -13,6 +13,7 @@ from relay.api.pages import rfc3339
 from relay.keccak import checksum_address
 from relay.store.controls import Action, Pause
 from relay.store.outbox_view import AttemptView, Depth, KeyView, Parked, SlotView
+from relay.store.revocations import Backlog
 from relay.strict_json import Request
 
 Why = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"\S", description="kept in the record of actions")]
@@ -119,6 +120,15 @@ class ParkedDocument(msgspec.Struct, frozen=True, rename="camel"):
     since: str
 
 
+class RevocationsDocument(msgspec.Struct, frozen=True, rename="camel"):
+    """Orders to take scores back or to put them back that are in one state; `detail` is what keeps the newest."""
+
+    state: str
+    count: int
+    oldest_asked_at: str
+    detail: str | None
+
+
 class ActionDocument(msgspec.Struct, frozen=True):
     """What an operator did: who (id of a key, or cli:<user>), when, to what, and why."""
 
@@ -138,7 +148,7 @@ class OutboxDocument(msgspec.Struct, frozen=True, rename="camel"):
     keys: list[KeyDocument]
     providers: list[ProviderDocument]
     parked: list[ParkedDocument]
-    revocations: dict[str, int]
+    revocations: list[RevocationsDocument]
     actions: list[ActionDocument]
 
 
@@ -200,6 +210,11 @@ def key_document(
 def parked_document(one: Parked) -> ParkedDocument:
     """Return a parked score as shown."""
     return ParkedDocument(one.submission_id, one.game_id, one.reason, rfc3339(one.since_ms))
+
+
+def revocations_document(one: Backlog) -> RevocationsDocument:
+    """Return the orders of one state as shown."""
+    return RevocationsDocument(one.state, one.count, rfc3339(one.oldest_at_ms), one.detail)
 
 
 def action_document(one: Action) -> ActionDocument:

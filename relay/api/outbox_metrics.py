@@ -5,7 +5,7 @@ target; gauges of depth and of keys are the same wherever they are asked for.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
@@ -14,9 +14,11 @@ from relay.keccak import checksum_address
 from relay.outbox.meter import Histogram, Meter
 from relay.store.engine import StoreUnavailableError
 from relay.store.outbox_view import View, view
+from relay.store.revocations import Backlog, backlog
 
 log = logging.getLogger(__name__)
 
+ORDER_STATES = ("waiting", "queued", "sent", "included")
 SLOT_STATES = ("reserved", "live", "mined")
 COUNTERS: tuple[tuple[str, str, Callable[[Meter], int]], ...] = (
     ("attempts", "Transactions signed and committed, replacements included.", lambda meter: meter.attempts),
@@ -41,12 +43,14 @@ async def families(parts: OutboxParts) -> list[Metric]:
     found = [*_counted(senders), *_funds(senders), *_providers(parts)]
     up = GaugeMetricFamily("fairscore_database_up", "1 while the database answers.")
     try:
-        seen = await parts.database.read(lambda c: view(c, parts.chain_id, parts.database.now_ms(c)))
+        seen, orders = await parts.database.read(
+            lambda c: (view(c, parts.chain_id, parts.database.now_ms(c)), backlog(c))
+        )
     except StoreUnavailableError:
         up.add_metric([], 0)
         return [*found, up]
     up.add_metric([], 1)
-    return [*found, up, *_depth(seen), *_keys(seen)]
+    return [*found, up, *_depth(seen), *_keys(seen), _revocations(orders)]
 
 
 def _counted(senders: Mapping[str, Sender]) -> Iterator[Metric]:
@@ -128,3 +132,13 @@ def _keys(seen: View) -> Iterator[Metric]:
         paused.add_metric([key], one.pause is not None)
         led.add_metric([key], one.led)
     yield from (in_flight, paused, led)
+
+
+def _revocations(orders: Sequence[Backlog]) -> Metric:
+    waiting = GaugeMetricFamily(
+        "fairscore_revocations", "Orders to take scores back or to put them back, by state.", labels=["state"]
+    )
+    known = {one.state: one.count for one in orders}
+    for state in ORDER_STATES:
+        waiting.add_metric([state], known.get(state, 0))
+    return waiting

@@ -186,10 +186,12 @@ def _attempts(c: Connection) -> Mapping[tuple[Key, int], list[AttemptView]]:
 def parked(c: Connection) -> list[Parked]:
     """Return the newest parked scores, at most PARKED_MAX."""
     s, h = submissions.c, history.c
-    last = select(func.max(h.seq)).where(h.submission_id == s.id, h.status == "parked").scalar_subquery()
+    steps = history.alias()
+    parking = (steps.c.submission_id == s.id, steps.c.status == "parked")
+    last = select(func.max(steps.c.seq)).where(*parking).correlate(submissions).scalar_subquery()
     query = (
         select(s.id, s.game_id, h.detail, h.at_ms)
-        .join(history, h.seq == last)
+        .select_from(submissions.join(history, h.seq == last))
         .where(IS_ASIDE, s.status == "parked")
         .order_by(s.id.desc())
         .limit(PARKED_MAX)
