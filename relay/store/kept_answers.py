@@ -43,7 +43,8 @@ def once(c: Connection, claim: Claim | None, now_ms: int, make: Callable[[], Kep
         return make()
     insert = postgresql.insert if c.dialect.name == "postgresql" else sqlite.insert
     row = {"scope": claim.scope, "claim_hash": claim.request, "status": 0, "body": b"", "created_at_ms": now_ms}
-    if c.execute(insert(kept_answers).values(row).on_conflict_do_nothing()).rowcount == 1:
+    claiming = insert(kept_answers).values(row).on_conflict_do_nothing().returning(kept_answers.c.scope)
+    if c.execute(claiming).first() is not None:
         made = make()
         values = {"status": made.status, "body": made.body}
         c.execute(update(kept_answers).where(kept_answers.c.scope == claim.scope).values(values))

@@ -8,7 +8,7 @@ but one hear what the first one began.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Row, Text, func, literal, select, update
+from sqlalchemy import BigInteger, Connection, Text, func, literal, select, update
 
 from relay.errors import CallerError
 from relay.ids import new_id
@@ -42,7 +42,7 @@ class Backlog(NamedTuple):
     """Orders of one state: how many, since when (epoch ms) the oldest, and what the newest of them says."""
 
     state: str
-    count: int
+    orders: int
     oldest_at_ms: int
     detail: str | None
 
@@ -77,7 +77,7 @@ def ask(c: Connection, request: Request, now_ms: int) -> Shown:
     return Shown(now.status, now.tx_hash, order, isinstance(response, Place | Withdraw))
 
 
-def _place(c: Connection, request: Request, row: Row[Any], now_ms: int) -> int:
+def _place(c: Connection, request: Request, row: Any, now_ms: int) -> int:
     if row.status != "revoked":
         set_revoked = {"status": "revoked", "status_beneath": row.status}
         c.execute(update(submissions).where(submissions.c.id == request.submission_id).values(set_revoked))
@@ -126,7 +126,7 @@ def _orders(submission_id: str) -> Any:
     return select(*columns).where(revocations.c.submission_id == submission_id).order_by(revocations.c.seq)
 
 
-def shown(c: Connection, submission_id: str) -> Row[Any] | None:
+def shown(c: Connection, submission_id: str) -> Any | None:
     """Return the order that decides about a submission: the newest that was not withdrawn, else the newest."""
     newest = (revocations.c.state == State.WITHDRAWN.value, revocations.c.seq.desc())
     query = select(revocations).where(revocations.c.submission_id == submission_id).order_by(*newest)
