@@ -214,7 +214,7 @@ def parked_document(one: Parked) -> ParkedDocument:
 
 def revocations_document(one: Backlog) -> RevocationsDocument:
     """Return the orders of one state as shown."""
-    return RevocationsDocument(one.state, one.count, rfc3339(one.oldest_at_ms), one.detail)
+    return RevocationsDocument(one.state, one.orders, rfc3339(one.oldest_at_ms), one.detail)
 
 
 def action_document(one: Action) -> ActionDocument:

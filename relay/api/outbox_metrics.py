@@ -138,7 +138,7 @@ def _revocations(orders: Sequence[Backlog]) -> Metric:
     waiting = GaugeMetricFamily(
         "fairscore_revocations", "Orders to take scores back or to put them back, by state.", labels=["state"]
     )
-    known = {one.state: one.count for one in orders}
+    known = {one.state: one.orders for one in orders}
     for state in ORDER_STATES:
         waiting.add_metric([state], known.get(state, 0))
     return waiting
