@@ -11,6 +11,7 @@ from relay.attestation import Domain
 from relay.chain_types import Block, Fees, Log, Receipt, SendAnswer
 from relay.outbox.batches import BatchLimits
 from relay.outbox.cargo import Cargo, Effect
+from relay.outbox.meter import Meter
 from relay.outbox.slots import Policy, Sent
 from relay.store.outbox import OutboxStore, StoredBatch
 
@@ -131,6 +132,7 @@ class Desk:
     batches: dict[int, StoredBatch] = field(default_factory=dict)
     sent_at: dict[bytes, Sent] = field(default_factory=dict)
     trouble: dict[str, str] = field(default_factory=dict)
+    meter: Meter = field(default_factory=Meter)
     careful: set[str] = field(default_factory=set)  # kinds that failed: try out before sealing, until nothing waits
 
     async def batch(self, batch_id: int) -> StoredBatch:

@@ -7,11 +7,12 @@ Touches the chain and the store through its desk, and the event loop. It decides
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from relay.chain_types import Block, ChainError
 from relay.outbox.desk import Desk, Readiness
 from relay.outbox.fill import fill
+from relay.outbox.meter import Meter
 from relay.outbox.send import carry_out
 from relay.outbox.settle import settle
 from relay.outbox.slots import Slot, SlotState
@@ -60,6 +61,21 @@ class Outbox:
     def wake(self) -> None:
         """Something was accepted (call on the event loop, after the commit)."""
         self._wake.set()
+
+    @property
+    def meter(self) -> Meter:
+        """What it counted since it was started."""
+        return self.desk.meter
+
+    @property
+    def carries(self) -> Sequence[str]:
+        """The kinds of cargo it may carry."""
+        return tuple(self.desk.cargoes)
+
+    @property
+    def trouble(self) -> Mapping[str, str]:
+        """What is in the way, by a short name: each a sentence for the operator."""
+        return self.desk.trouble
 
     def ready(self) -> dict[str, Readiness]:
         """What works and what does not, by name, for GET /health/ready."""
