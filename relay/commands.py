@@ -13,12 +13,12 @@ from relay.chain import Chain
 from relay.chain_types import ChainError
 from relay.config import Settings
 from relay.deployment import DeploymentError
-from relay.errors import StartupError
+from relay.errors import SignerError, StartupError
 from relay.home import Remembered, prepare, remember_contract
 from relay.keccak import checksum_address
 from relay.keyring import DevKeysError
 from relay.signer import KeyFileError
-from relay.startup import address, deploy_with, keys_of, reach
+from relay.startup import address, deploy_with, keys_from, reach
 from relay.store import migrate
 from relay.store.engine import Database, StoreUnavailableError, open_database
 from relay.store.keys import KeyStore
@@ -46,7 +46,7 @@ def deploy_once(settings: Settings, *, guardian: str, auditor: str, dev_keys: bo
         )
     try:
         return asyncio.run(_deploy(settings, guardian, auditor, dev_keys=dev_keys))
-    except (ChainError, DeploymentError, DevKeysError, KeyFileError) as refusal:
+    except (ChainError, DeploymentError, DevKeysError, KeyFileError, SignerError) as refusal:
         raise StartupError(str(refusal)) from None
 
 
@@ -54,13 +54,10 @@ async def _deploy(settings: Settings, guardian: str, auditor: str, *, dev_keys: 
     chain = Chain(settings.rpc_url)
     try:
         chain_id, genesis = await reach(chain, print)
-        keys = keys_of(settings, chain_id, None, dev_keys=dev_keys)
-        keys = replace(
-            keys,
-            guardian=address(guardian, "--guardian") if guardian else None,
-            auditor=address(auditor, "--auditor") if auditor else None,
-        )
-        deployment = await deploy_with(chain, chain_id, keys)
+        keys = await asyncio.to_thread(keys_from(settings, chain_id, None, dev_keys=dev_keys))
+        keys = replace(keys, guardian=address(guardian, "--guardian") if guardian else None)
+        named = address(auditor, "--auditor") if auditor else None
+        deployment = await deploy_with(chain, chain_id, keys, named)
     finally:
         await chain.close()
     prepare(settings.home)

@@ -4,9 +4,10 @@ Reads the environment, through `relay.config_sources`.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator
+from pydantic_settings import NoDecode
 
 from relay.config_sources import SourcedSettings
 
@@ -20,11 +21,21 @@ class Settings(SourcedSettings):
     start_block: int = Field(0, ge=0, description="block of the deployment, when FAIRSCORE_CONTRACT is set")
     admin_key_file: Path | None = Field(None, description="key that deploys and publishes rules")
     attestation_key_file: Path | None = Field(None, description="key that signs what was computed")
-    gas_key_file: Path | None = Field(None, description="key that sends transactions and pays for them")
+    gas_key_file: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (), description="keys that send transactions and pay for them: files (comma between them) or a folder of them"
+    )
+    auditor_key_file: Path | None = Field(None, description="key with the auditor role: sends revocations")
     key_password_file: Path | None = Field(None, description="password of key files in keystore format (V3)")
+    attestation_signer: str = Field("", description="remote signer of that key instead: `https://host#0xaddress`")
+    gas_signer: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="remote signers of gas keys (comma between them); without `#0xaddress`: all keys it holds"
+    )
+    auditor_signer: str = Field("", description="remote signer of the auditor key")
+    signer_token_file: Path | None = Field(None, description="bearer token that `signer` asks for and `relay` shows")
     poll_ms: int = Field(250, ge=10, description="how often a chain without subscriptions is asked for news")
     batch_size: int = Field(100, ge=1, le=500, description="scores per transaction at most")
     batch_wait_ms: int = Field(250, ge=0, description="how long a score waits for company before it is sent alone")
+    fee_cap_gwei: int = Field(500, ge=1, description="most that is offered per gas; at it a stuck transaction waits")
     receipt_days: int = Field(7, ge=1, le=365, description="how long a receipt may be carried to the chain")
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="how much is logged")
 
@@ -36,6 +47,13 @@ class Settings(SourcedSettings):
         if value and not value.lower().startswith(("http://", "https://")):
             raise ValueError("a JSON-RPC endpoint's address begins with http:// or https://")
         return value
+
+    @field_validator("gas_key_file", "gas_signer", mode="before")
+    @classmethod
+    def _several(cls, value: object) -> object:
+        if isinstance(value, Path):
+            return (value,)
+        return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
 
     @property
     def embedded(self) -> bool:

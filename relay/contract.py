@@ -93,6 +93,7 @@ __all__ = [
     "pack_record",
     "revert_name",
     "revert_reason",
+    "selector",
     "unpack_records",
 ]
 
@@ -144,11 +145,14 @@ def decode_submit_scores(calldata: bytes) -> SubmitScores:
         raise ValueError("malformed call of submitScores") from error
 
 
+def selector(name: str) -> bytes:
+    """Return the four bytes that calls of a function begin with."""
+    return keccak(f"{name}({','.join(_types(_entry('function', name)['inputs']))})".encode())[:4]
+
+
 def encode_call(name: str, *args: object) -> bytes:
     """Return the calldata of any function. ValueError where an address has not 20 bytes or a bytes32 not 32."""
-    function = _entry("function", name)
-    types = _types(function["inputs"])
-    return keccak(f"{name}({','.join(types)})".encode())[:4] + _encode(types, args)
+    return selector(name) + _encode(_types(_entry("function", name)["inputs"]), args)
 
 
 def decode_result(name: str, data: bytes) -> Any:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from relay.attestation import Domain, score_batch_digest
+from relay.attestation import Domain, score_batch_struct
 from relay.contract import Record, game_key, pack_record
 from relay.games import SUBMIT_ACTION, Game
 from relay.guard import limits
@@ -61,12 +61,12 @@ class Outcome(NamedTuple):
 
 
 class Signer(Protocol):
-    """Signs digests with the attestation key."""
+    """Signs with the attestation key."""
 
     address: bytes
 
-    def sign(self, digest: bytes) -> bytes:
-        """Return the 65-byte signature of a 32-byte digest."""
+    def attest_all(self, domain: Domain, structs: Sequence[bytes]) -> list[bytes]:
+        """Return the 65-byte signatures of encoded EIP-712 structs for one contract."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +80,14 @@ class Attestor:
         default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="fairscore-sign"), repr=False, compare=False
     )
 
-    def digest(self, game: bytes, rules_hash: bytes, record: Record, deadline: int) -> bytes:
-        """Return what is signed of `record` (EIP-712 ScoreBatch) for the contract's key of a game."""
-        return score_batch_digest(self.domain, game, rules_hash, deadline, pack_record(record))
-
-    def begin(self, digests: list[bytes]) -> Callable[[], list[bytes]]:
-        """Start signing; returns the function that waits for the signatures.
+    def begin(self, structs: list[bytes]) -> Callable[[], list[bytes]]:
+        """Start signing; returns the function that waits for the signatures, and raises SignerError without them.
 
         libsecp256k1 runs without the interpreter's lock, so a second thread signs while this one writes.
         """
-        if len(digests) < SIGNED_ALONE:
-            return lambda: [self.signer.sign(digest) for digest in digests]
-        return self._pool.submit(lambda: [self.signer.sign(digest) for digest in digests]).result
+        if len(structs) < SIGNED_ALONE:
+            return lambda: self.signer.attest_all(self.domain, structs)
+        return self._pool.submit(self.signer.attest_all, self.domain, structs).result
 
 
 class _Receipt(NamedTuple):
@@ -168,7 +164,7 @@ def process(
         _judge(group, game, players, admitted)  # 5. player history, rules, evidence
         judged += admitted
     deadline = now_ms // 1000 + attestor.receipt_s
-    signing = attestor.begin(_number(group, judged, attestor, deadline))  # 6. serials, late: locked until the commit
+    signing = attestor.begin(_number(group, judged, deadline))  # 6. serials, late: locked until the commit
     with store.writing(connection):
         _write_evidence(group, judged)  # 7. what needs no signature, while the signatures are made
         _write_submissions(group, judged, attestor.signer.address, deadline, signing())  # 8. signed rows
@@ -259,9 +255,9 @@ def _judge(group: _Group, game: Game, players: dict[bytes, _Player], entries: li
     group.windows.append((game.id, [player.row(subject) for subject, player in players.items() if player.changed]))
 
 
-def _number(group: _Group, entries: list[_Entry], attestor: Attestor, deadline: int) -> list[bytes]:
-    """Give each accepted entry its game's next serial; returns the digests to be signed, in the entries' order."""
-    digests: list[bytes] = []
+def _number(group: _Group, entries: list[_Entry], deadline: int) -> list[bytes]:
+    """Give each accepted entry its game's next serial; returns the structs to be signed, in the entries' order."""
+    structs: list[bytes] = []
     counts = Counter(entry.pending.submission.game.id for entry in entries if entry.accepted)
     serials = {
         game_id: group.store.take_serials(group.connection, game_id, counts[game_id]) for game_id in sorted(counts)
@@ -273,9 +269,9 @@ def _number(group: _Group, entries: list[_Entry], attestor: Attestor, deadline: 
         game = submission.game
         entry.serial = serials[game.id]
         serials[game.id] += 1
-        record = Record(submission.player, verdict.score, entry.serial, entry.evidence_hash)
-        digests.append(attestor.digest(game_key(game.id), game.rules.hash, record, deadline))
-    return digests
+        record = pack_record(Record(submission.player, verdict.score, entry.serial, entry.evidence_hash))
+        structs.append(score_batch_struct(game_key(game.id), game.rules.hash, deadline, record))
+    return structs
 
 
 def _write_evidence(group: _Group, entries: list[_Entry]) -> None:

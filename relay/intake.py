@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeVar
 
-from relay.errors import FairscoreError, OurError, WorldError
+from relay.errors import FairscoreError, OurError, SignerError, WorldError
 from relay.games import Games
 from relay.group import Attestor, Kind, Outcome, Pending, process
 from relay.progress import Progress, Standing
@@ -56,6 +56,7 @@ class Intake:
         on_accepted: Callable[[], None] = lambda: None,
     ) -> None:
         self.attestor = attestor
+        self.suspended = False  # the contract takes nothing that the attestation key signs
         self.games = games
         self.progress = progress
         self.outcomes: Counter[str] = Counter()
@@ -86,7 +87,11 @@ class Intake:
             OurError: this submission alone cannot be processed.
         """
         if self.attestor is None:
-            raise WorldError("SIGNER_UNAVAILABLE", "The relay has no attestation key and signs nothing.")
+            raise SignerError("The relay has no attestation key and signs nothing.")
+        if self.suspended:
+            raise SignerError(
+                "The contract does not accept this relay's attestation key now; nothing is signed with it."
+            )
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         with self._lock:
             self._waiting.append(_Waiting(pending, future))
@@ -155,6 +160,8 @@ class Intake:
             outcomes = await self._writer.run(job)
         except StoreUnavailableError:
             self._fail(taken or self._take())
+        except SignerError as error:
+            self._fail(taken, error)
         except Exception as error:  # noqa: BLE001 - one of the group is poison: find out which
             if len(taken) == 1:
                 self._refuse(taken[0], error)
@@ -195,10 +202,11 @@ class Intake:
         if accepted:
             self._on_accepted()
 
-    def _fail(self, taken: list[_Waiting]) -> None:
+    def _fail(self, taken: list[_Waiting], error: WorldError | None = None) -> None:
         for waiting in taken:
             self.outcomes["unavailable"] += 1
-            _raise_in(waiting, WorldError("STORE_UNAVAILABLE", "The submission could not be stored; try again."))
+            stored = WorldError("STORE_UNAVAILABLE", "The submission could not be stored; try again.")
+            _raise_in(waiting, error or stored)
 
     def _refuse(self, waiting: _Waiting, error: Exception) -> None:
         self.outcomes["failed"] += 1

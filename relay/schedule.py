@@ -5,7 +5,7 @@ Touches APScheduler and what its jobs are handed. A job that fails is logged and
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
@@ -22,9 +22,14 @@ log = logging.getLogger(__name__)
 class Jobs:
     """The relay's periodic work."""
 
-    def __init__(self, intake: Intake, flush_keys: Callable[[], Awaitable[int]]) -> None:
-        """`flush_keys` writes down when keys were last used, for many requests at once."""
-        self._intake, self._flush_keys = intake, flush_keys
+    def __init__(
+        self,
+        intake: Intake,
+        flush_keys: Callable[[], Awaitable[int]],
+        others: Sequence[tuple[Callable[[], Awaitable[None]], float]] = (),
+    ) -> None:
+        """`flush_keys` writes down when keys were last used, for many requests at once; `others` come every N s."""
+        self._intake, self._flush_keys, self._others = intake, flush_keys, others
         self._scheduler: AsyncIOScheduler | None = None
 
     def start(self) -> None:
@@ -34,6 +39,8 @@ class Jobs:
         self._scheduler = AsyncIOScheduler(event_loop=loop, job_defaults=defaults, timezone="UTC")
         self._scheduler.add_job(self.sweep, "interval", seconds=SWEEP_EVERY_S)
         self._scheduler.add_job(self.flush, "interval", seconds=FLUSH_EVERY_S)
+        for job, every_s in self._others:
+            self._scheduler.add_job(job, "interval", seconds=every_s)
         self._scheduler.start()
 
     def stop(self) -> None:

@@ -5,14 +5,14 @@ May read the key file and the password file it is given. The key never appears i
 
 import json
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from coincurve import PrivateKey
 from eth_account import Account
-from eth_account.signers.local import LocalAccount
 
+from relay import transactions
 from relay.attestation import Domain, typed_digest
 from relay.keccak import checksum_address, keccak
 from relay.signing_policy import check_attestation
@@ -25,7 +25,7 @@ class KeyFileError(Exception):
 class LocalSigner:
     """A private key in this process's memory."""
 
-    __slots__ = ("_account", "_key", "address")
+    __slots__ = ("_key", "address")
 
     def __init__(self, secret: bytes) -> None:
         """Take the 32-byte secret; ValueError (without the secret) where it is not a secp256k1 key."""
@@ -35,7 +35,6 @@ class LocalSigner:
             self._key = PrivateKey(secret)
         except ValueError:
             raise ValueError("zero, or beyond the curve's order: not a secp256k1 private key") from None
-        self._account: LocalAccount = Account.from_key(secret)
         self.address = keccak(self._key.public_key.format(compressed=False)[1:])[12:]
 
     @classmethod
@@ -44,12 +43,12 @@ class LocalSigner:
 
         KeyFileError where a file is missing, readable by other users, or not a key.
         """
-        text = _read_private(path).strip()
+        text = read_private(path).strip()
         if not text.startswith("{"):
             return cls._from_hex(text, path)
         if password_path is None:
             raise KeyFileError(f"{path} is an encrypted keystore: name the file that holds its password")
-        password = _read_private(password_path).rstrip("\r\n")
+        password = read_private(password_path).rstrip("\r\n")
         try:
             secret = bytes(Account.decrypt(json.loads(text), password))
         except (ValueError, KeyError, TypeError, RuntimeError) as error:
@@ -74,19 +73,18 @@ class LocalSigner:
         check_attestation(struct)
         return self.sign(typed_digest(domain, struct))
 
+    def attest_all(self, domain: Domain, structs: Sequence[bytes]) -> list[bytes]:
+        """Sign several structs."""
+        return [self.attest(domain, struct) for struct in structs]
+
     def sign_transaction(self, fields: Mapping[str, Any]) -> tuple[bytes, bytes]:
-        """Return (raw transaction, its hash) for JSON-RPC fields: EIP-1559 where fees are given so, else legacy.
+        """Return (raw transaction, its hash) for JSON-RPC fields: legacy where there is a gas price, else EIP-1559.
 
         `to` may be 20 bytes, text, or absent for a deployment. TypeError or ValueError where a field is missing or bad.
         """
-        prepared = dict(fields)
-        to = prepared.get("to")
-        if to is None:
-            prepared.pop("to", None)
-        elif isinstance(to, bytes):
-            prepared["to"] = checksum_address(to)
-        signed = self._account.sign_transaction(prepared)
-        return bytes(signed.raw_transaction), bytes(signed.hash)
+        transaction = transactions.from_fields(fields)
+        raw = transactions.signed(transaction, self.sign(keccak(transactions.encode(transaction))))
+        return raw, keccak(raw)
 
     def __repr__(self) -> str:
         return f"LocalSigner({checksum_address(self.address)})"
@@ -95,7 +93,7 @@ class LocalSigner:
         raise TypeError("a signer does not leave its process")
 
 
-def _read_private(path: Path) -> str:
+def read_private(path: Path) -> str:
     """Return the text of a file that only its owner can touch."""
     try:
         mode = path.stat().st_mode

@@ -21,7 +21,7 @@ from relay.errors import StartupError
 from relay.games import Game, GameConfig, Games, game_from_mapping
 from relay.home import Remembered, deploying, remember_contract, remembered_contract
 from relay.keccak import checksum_address
-from relay.keyring import DEV_CHAIN_ID, Keyring
+from relay.keyring import DEV_CHAIN_ID, Keyring, KeySources, ReadKeys
 
 DEFAULT_GAME = "streambeat"
 RPC_WAIT_S = 30.0
@@ -35,7 +35,10 @@ KnownContract = Callable[[int, bytes], Awaitable[bytes | None]]  # chain id, gen
 
 @dataclass(frozen=True)
 class Footing:
-    """What everything else stands on. `start_block` is where the contract's history begins."""
+    """What everything else stands on. `start_block` is where the contract's history begins.
+
+    `read_keys` looks at the sources of the keys again.
+    """
 
     chain: Chain
     rpc_url: str
@@ -44,6 +47,7 @@ class Footing:
     contract: bytes
     start_block: int
     keys: Keyring
+    read_keys: ReadKeys
 
     @property
     def domain(self) -> Domain:
@@ -85,11 +89,16 @@ async def reach(chain: Chain, say: Say) -> tuple[int, bytes]:
         return chain_id, genesis.hash
 
 
-def keys_of(settings: Settings, chain_id: int, devnet: Devnet | None, *, dev_keys: bool) -> Keyring:
-    """Return the keys: the home's own on the embedded chain, the well-known ones if asked for, else the files'."""
-    if devnet is not None:
-        return keyring.of_devnet(devnet.keys)
-    return keyring.for_development(chain_id) if dev_keys else keyring.from_files(settings)
+def keys_from(settings: Settings, chain_id: int, devnet: Devnet | None, *, dev_keys: bool) -> ReadKeys:
+    """Return what reads the keys: the home's own on the embedded chain, the well-known ones if asked for, else named.
+
+    Raises:
+        DevKeysError: the well-known ones were asked for on a chain that is not a test chain.
+    """
+    if devnet is None and not dev_keys:
+        return KeySources(settings).read
+    known = keyring.of_devnet(devnet.keys) if devnet is not None else keyring.for_development(chain_id)
+    return lambda: known
 
 
 async def contract_of(
@@ -159,8 +168,8 @@ async def await_contract(settings: Settings, chain_id: int, genesis: bytes, say:
     return remembered
 
 
-async def deploy_with(chain: Chain, chain_id: int, keys: Keyring) -> Deployment:
-    """Deploy with the keyring's roles: guardian and auditor are the admin unless named.
+async def deploy_with(chain: Chain, chain_id: int, keys: Keyring, auditor: bytes | None = None) -> Deployment:
+    """Deploy with the keyring's roles: guardian and auditor are the admin unless named, or `auditor` given.
 
     A change of admin waits two days, so that a stolen admin key is noticed before it is the only one; not on test
     chains.
@@ -168,7 +177,8 @@ async def deploy_with(chain: Chain, chain_id: int, keys: Keyring) -> Deployment:
     if keys.admin is None or keys.attestation is None:
         raise StartupError("a deployment needs the admin's key and the attestation key's address")
     admin = keys.admin.address
-    roles = Roles(admin, keys.attestation.address, keys.guardian or admin, keys.auditor or admin)
+    auditor = auditor or (keys.auditor.address if keys.auditor else admin)
+    roles = Roles(admin, keys.attestation.address, keys.guardian or admin, auditor)
     return await deploy(chain, keys.admin, roles, admin_delay_s=0 if chain_id == DEV_CHAIN_ID else ADMIN_DELAY_S)
 
 
@@ -219,6 +229,7 @@ async def stand(
     """
     rpc_url = devnet.rpc_url if devnet else settings.rpc_url
     chain = Chain(rpc_url)
+    read_keys: ReadKeys = Keyring
     try:
         chain_id, genesis = await reach(chain, say)
         known = await known_contract(chain_id, genesis)
@@ -227,7 +238,8 @@ async def stand(
             found = await await_contract(settings, chain_id, genesis, say)
             await verify(chain, found.contract, Roles(NOBODY, NOBODY, NOBODY, NOBODY))
         else:
-            keys = keys_of(settings, chain_id, devnet, dev_keys=dev_keys)
+            read_keys = keys_from(settings, chain_id, devnet, dev_keys=dev_keys)
+            keys = await asyncio.to_thread(read_keys)  # decrypting a keystore takes a second, a remote signer some
             found = await contract_of(settings, chain, chain_id, genesis, keys, say, known)
     except ChainError as error:
         await chain.close()
@@ -236,7 +248,7 @@ async def stand(
         await chain.close()
         raise
     log.debug("contract %s on chain %d", checksum_address(found.contract), chain_id)
-    return Footing(chain, rpc_url, chain_id, genesis, found.contract, found.block_number, keys)
+    return Footing(chain, rpc_url, chain_id, genesis, found.contract, found.block_number, keys, read_keys)
 
 
 def address(text: str, name: str) -> bytes:

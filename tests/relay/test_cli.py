@@ -37,7 +37,7 @@ def key_file(folder: Path, secret: str, mode: int = 0o600) -> str:
 
 def test_deploy_prints_the_roles_it_set_and_remembers_the_contract(tmp_path: Path) -> None:
     """One command on any RPC; code and roles are checked on chain; `relay` then finds the contract in home."""
-    admin, attestation, _ = DEV_SECRETS
+    admin, attestation, *_ = DEV_SECRETS
     guardian = Account.create().address
     with anvil() as node:
         ran = fairscore(
@@ -63,7 +63,7 @@ def test_deploy_prints_the_roles_it_set_and_remembers_the_contract(tmp_path: Pat
 @pytest.mark.parametrize(("chain_id", "delay_s"), [("31337", 0), ("50312", 172_800)])
 def test_a_change_of_admin_waits_two_days_except_on_test_chains(tmp_path: Path, chain_id: str, delay_s: int) -> None:
     """The contract's own word for it (`defaultAdminDelay`)."""
-    admin, attestation, _ = DEV_SECRETS
+    admin, attestation, *_ = DEV_SECRETS
     with anvil("--chain-id", chain_id) as node:
         ran = fairscore(
             tmp_path / "home", "deploy", "--rpc-url", node.url,
