@@ -119,7 +119,12 @@ class RelayService:
             return Check(False, f"the endpoint does not answer ({error})")
         if found != expected:
             return Check(False, f"the endpoint is on chain {found}, not {expected}")
-        return Check(bool(code), f"chain {found}" if code else "there is no code at the contract's address")
+        if not code:
+            return Check(False, "there is no code at the contract's address")
+        unused = [
+            f"; {one.name} is not used: {one.reason}" for one in self._footing.chain.providers() if not one.healthy
+        ]
+        return Check(True, f"chain {found}{''.join(unused)}")
 
 
 def _sending(settings: Settings, footing: Footing) -> OutboxSettings:

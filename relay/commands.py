@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
-from relay.chain import Chain
 from relay.chain_types import ChainError
 from relay.config import Settings
 from relay.deployment import DeploymentError
@@ -18,7 +17,7 @@ from relay.home import Remembered, prepare, remember_contract
 from relay.keccak import checksum_address
 from relay.keyring import DevKeysError
 from relay.signer import KeyFileError
-from relay.startup import address, deploy_with, keys_from, reach
+from relay.startup import address, connect, deploy_with, keys_from, reach
 from relay.store import migrate
 from relay.store.engine import Database, StoreUnavailableError, open_database
 from relay.store.keys import KeyStore
@@ -51,7 +50,7 @@ def deploy_once(settings: Settings, *, guardian: str, auditor: str, dev_keys: bo
 
 
 async def _deploy(settings: Settings, guardian: str, auditor: str, *, dev_keys: bool) -> Deployed:
-    chain = Chain(settings.rpc_url)
+    chain = connect(settings, settings.rpc_urls)
     try:
         chain_id, genesis = await reach(chain, print)
         keys = await asyncio.to_thread(keys_from(settings, chain_id, None, dev_keys=dev_keys))

@@ -16,7 +16,14 @@ class Settings(SourcedSettings):
     """What an operator may decide. The README's table is checked against these descriptions."""
 
     port: int = Field(8000, ge=0, le=65535, description="port of `run` and `relay`")
-    rpc_url: str = Field("", repr=False, description="JSON-RPC of the chain; empty: the embedded chain (`run` only)")
+    rpc_url: str = Field(
+        "",
+        repr=False,
+        description="JSON-RPC of the chain; several: commas between, best first; empty: the embedded chain (`run`)",
+    )
+    rpc_batch: int = Field(50, ge=1, le=1000, description="RPC calls in one request; halved where an endpoint refuses")
+    rpc_rate: float = Field(0, ge=0, description="RPC calls a second to each endpoint at most; 0: no limit")
+    rpc_timeout_s: float = Field(10, gt=0, le=120, description="how long an endpoint's answer is waited for")
     contract: str = Field("", description="address of Leaderboard; empty: deployed once, remembered in home")
     start_block: int = Field(0, ge=0, description="block of the deployment, when FAIRSCORE_CONTRACT is set")
     admin_key_file: Path | None = Field(None, description="key that deploys and publishes rules")
@@ -41,10 +48,15 @@ class Settings(SourcedSettings):
 
     elsewhere = frozenset({"indexer_poll_ms", "evidence_url"})  # the indexer's own settings, in the same file
 
+    @field_validator("rpc_url", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+
     @field_validator("rpc_url")
     @classmethod
     def _http(cls, value: str) -> str:
-        if value and not value.lower().startswith(("http://", "https://")):
+        if any(not url.lower().startswith(("http://", "https://")) for url in _urls(value)):
             raise ValueError("a JSON-RPC endpoint's address begins with http:// or https://")
         return value
 
@@ -56,9 +68,18 @@ class Settings(SourcedSettings):
         return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
 
     @property
+    def rpc_urls(self) -> list[str]:
+        """The chain's endpoints, the preferred first."""
+        return _urls(self.rpc_url)
+
+    @property
     def embedded(self) -> bool:
         """Whether the system runs on its own embedded chain: the only case in which keys are made up."""
-        return not self.rpc_url
+        return not self.rpc_urls
+
+
+def _urls(text: str) -> list[str]:
+    return text.replace(",", " ").split()
 
 
 def settings(**overrides: Any) -> Settings:

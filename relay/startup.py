@@ -6,13 +6,15 @@ Touches the chain, the home folder and key files. Every refusal is a sentence th
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from relay import keyring
 from relay.attestation import Domain
 from relay.chain import Chain
+from relay.chain_limits import EndpointLimits
+from relay.chain_pool import ChainPool
 from relay.chain_types import ChainError, ChainUnavailableError
 from relay.config import Settings
 from relay.deployment import NOBODY, Deployment, DeploymentError, Roles, deploy, publish_rules, rules_active, verify
@@ -22,6 +24,7 @@ from relay.games import Game, GameConfig, Games, game_from_mapping
 from relay.home import Remembered, deploying, remember_contract, remembered_contract
 from relay.keccak import checksum_address
 from relay.keyring import DEV_CHAIN_ID, Keyring, KeySources, ReadKeys
+from relay.outbox.providers import names
 
 DEFAULT_GAME = "streambeat"
 RPC_WAIT_S = 30.0
@@ -37,10 +40,10 @@ KnownContract = Callable[[int, bytes], Awaitable[bytes | None]]  # chain id, gen
 class Footing:
     """What everything else stands on. `start_block` is where the contract's history begins.
 
-    `read_keys` looks at the sources of the keys again.
+    `read_keys` looks at the sources of the keys again. `rpc_url` is the endpoint that was asked first at the start.
     """
 
-    chain: Chain
+    chain: ChainPool
     rpc_url: str
     chain_id: int
     genesis: bytes
@@ -64,7 +67,15 @@ def games_of(settings: Settings, chain_id: int) -> Games:
     return Games([GameConfig(DEFAULT_GAME, anonymous_submit=test_chain, allowed_origins=origins)])
 
 
-async def reach(chain: Chain, say: Say) -> tuple[int, bytes]:
+def connect(settings: Settings, urls: Sequence[str]) -> ChainPool:
+    """Return the chain over these endpoints; nothing is asked yet."""
+    limits = EndpointLimits(settings.rpc_batch, settings.rpc_rate)
+    return ChainPool(
+        [(name, Chain(url, settings.rpc_timeout_s, limits)) for name, url in zip(names(urls), urls, strict=True)]
+    )
+
+
+async def reach(chain: ChainPool, say: Say) -> tuple[int, bytes]:
     """Return (chain id, hash of block 0), waiting a while for an endpoint that is still starting.
 
     Raises:
@@ -86,6 +97,9 @@ async def reach(chain: Chain, say: Say) -> tuple[int, bytes]:
             continue
         if genesis is None:
             raise StartupError("the chain's endpoint does not know block 0: use one with full history")
+        for provider in chain.providers():
+            if not provider.healthy:
+                say(f"the endpoint {provider.name} is not used now: {provider.reason}")
         return chain_id, genesis.hash
 
 
@@ -102,7 +116,7 @@ def keys_from(settings: Settings, chain_id: int, devnet: Devnet | None, *, dev_k
 
 
 async def contract_of(
-    settings: Settings, chain: Chain, chain_id: int, genesis: bytes, keys: Keyring, say: Say, known: bytes | None
+    settings: Settings, chain: ChainPool, chain_id: int, genesis: bytes, keys: Keyring, say: Say, known: bytes | None
 ) -> Remembered:
     """Return where the contract is: named, remembered, or deployed now if this process holds the admin's key.
 
@@ -127,7 +141,7 @@ async def contract_of(
     return found
 
 
-async def _deploy(home: Path, chain: Chain, chain_id: int, genesis: bytes, keys: Keyring, say: Say) -> Remembered:
+async def _deploy(home: Path, chain: ChainPool, chain_id: int, genesis: bytes, keys: Keyring, say: Say) -> Remembered:
     if keys.admin is None or keys.attestation is None:
         raise StartupError(
             f"no contract is known on chain {chain_id}: set FAIRSCORE_CONTRACT, run `fairscore deploy`, or name "
@@ -168,7 +182,7 @@ async def await_contract(settings: Settings, chain_id: int, genesis: bytes, say:
     return remembered
 
 
-async def deploy_with(chain: Chain, chain_id: int, keys: Keyring, auditor: bytes | None = None) -> Deployment:
+async def deploy_with(chain: ChainPool, chain_id: int, keys: Keyring, auditor: bytes | None = None) -> Deployment:
     """Deploy with the keyring's roles: guardian and auditor are the admin unless named, or `auditor` given.
 
     A change of admin waits two days, so that a stolen admin key is noticed before it is the only one; not on test
@@ -227,8 +241,8 @@ async def stand(
         StartupError, DeploymentError, DevKeysError, KeyFileError: with what to do
         ChainMismatchError: `known_contract` says that the database was written for another chain.
     """
-    rpc_url = devnet.rpc_url if devnet else settings.rpc_url
-    chain = Chain(rpc_url)
+    urls = [devnet.rpc_url] if devnet else settings.rpc_urls
+    chain = connect(settings, urls)
     read_keys: ReadKeys = Keyring
     try:
         chain_id, genesis = await reach(chain, say)
@@ -248,6 +262,7 @@ async def stand(
         await chain.close()
         raise
     log.debug("contract %s on chain %d", checksum_address(found.contract), chain_id)
+    rpc_url = urls[chain.leader() or 0]
     return Footing(chain, rpc_url, chain_id, genesis, found.contract, found.block_number, keys, read_keys)
 
 
