@@ -24,7 +24,7 @@ from relay.canonical import canonical
 from relay.keccak import checksum_address
 
 EVIDENCE_TYPE = "fairscore-moderation@1"
-CLOCK_MARGIN_S = 3_600  # between the database's clock and the chain's
+CLOCK_MARGIN_S = 3_600  # between clocks, and for an endpoint whose newest block is old
 
 
 class Action(StrEnum):
@@ -130,53 +130,75 @@ def leaves_revoked(last: Order | None) -> bool:
 # ------------------------------------------------------- a revocation that waits
 
 
-@dataclass(frozen=True, slots=True)
-class Unrecorded:
-    """A score that the contract does not have. Times in unix seconds, `final_at` of the newest final block.
+class WaitingOrder(NamedTuple):
+    """An order that no transaction carries, with what its sender has to know of the score.
 
-    `carried`: one of our transactions that is not final may still record it. `signed_until`: until when the contract
-    takes any signature made of it: its receipt's, and those of batches sealed before it was revoked.
+    `receipt_deadline` in unix seconds. `carried`: one of our transactions that is not final may still record it.
+    `recorded`: a transaction of ours that is in a block has it, or the order is a reinstatement; False means unknown.
     """
 
+    seq: int
+    order_id: str
+    submission_id: str
+    game_id: str
+    round_id: int
+    reason: str
+    asked_at_ms: int
+    detail: str | None
+    receipt_deadline: int
     carried: bool
-    signed_until: int
-    final_at: int
+    recorded: bool
 
 
-def lapses(score: Unrecorded) -> bool:
-    """Whether nothing can record the score any more.
+def plans(orders: Sequence[WaitingOrder], now_ms: int, wait_ms: int, capacity: int) -> list[list[WaitingOrder]]:
+    """Return the batches to seal now, of one game each: full ones, and those whose oldest order has waited."""
+    games: dict[str, list[WaitingOrder]] = {}
+    for order in orders:
+        games.setdefault(order.game_id, []).append(order)
+    cut = [game[at : at + capacity] for game in games.values() for at in range(0, len(game), capacity)]
+    due = [plan for plan in cut if len(plan) == capacity or now_ms - since_ms(plan) >= wait_ms]
+    return sorted(due, key=since_ms)
 
-    A block's time only rises, so once a final block is later than every deadline, what is not recorded never will be.
+
+def since_ms(orders: Sequence[WaitingOrder]) -> int:
+    """When the oldest of them was asked for."""
+    return min(order.asked_at_ms for order in orders)
+
+
+def signed_until(order: WaitingOrder, batch_deadline_s: int) -> int:
+    """Until when (unix s) the contract takes a signature over the score of a revocation.
+
+    There is its receipt, and there may be batches sealed before it was revoked; nothing signs it afterwards.
     """
-    return not score.carried and score.final_at > score.signed_until
+    return max(order.receipt_deadline, order.asked_at_ms // 1000 + batch_deadline_s) + CLOCK_MARGIN_S
 
 
-def signed_until(receipt_deadline: int, asked_at_ms: int, batch_deadline_s: int) -> int:
-    """Until when (unix s) a signature over the score can be used: nothing signs it after it was revoked."""
-    return max(receipt_deadline, asked_at_ms // 1000 + batch_deadline_s + CLOCK_MARGIN_S)
+def lapses(order: WaitingOrder, batch_deadline_s: int, final_at: int) -> bool:
+    """Whether nothing can record the score any more, which the contract does not have; `final_at` in unix seconds.
+
+    A block's time only rises: once the newest final block is later than every deadline, it never will be recorded.
+    """
+    return not order.carried and final_at > signed_until(order, batch_deadline_s)
+
+
+def why_unrecorded(order: WaitingOrder) -> str:
+    """Return what a revocation waits for whose score the contract does not have."""
+    if order.carried:
+        return "waits until the score's own transaction is in a block"
+    return f"the score is not on the chain; its receipt can be carried there until {order.receipt_deadline} (unix time)"
 
 
 # -------------------------------------------------------------------- evidence
 
 
-class Ordered(NamedTuple):
-    """What the evidence says about one order."""
-
-    order_id: str
-    submission_id: str
-    round_id: int
-    reason: str
-    asked_at_ms: int
-
-
-def evidence(domain: Domain, game_id: str, action: Action, orders: Sequence[Ordered]) -> bytes:
-    """Return the canonical document of a batch of orders; its keccak-256 is the contract's `reasonHash`."""
+def evidence(domain: Domain, action: Action, orders: Sequence[WaitingOrder]) -> bytes:
+    """Return the canonical document of a batch of orders of one game; its keccak-256 is the contract's `reasonHash`."""
     return canonical(
         {
             "action": action.value,
             "chainId": domain.chain_id,
             "contract": checksum_address(domain.contract),
-            "gameId": game_id,
+            "gameId": orders[0].game_id,
             "orders": [
                 {
                     "reason": order.reason,

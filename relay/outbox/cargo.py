@@ -35,10 +35,15 @@ class Unproven:
 
 @dataclass(frozen=True, slots=True)
 class Due(Generic[T]):
-    """Plans to seal now, oldest first. `wait_ms`: until the oldest item that waits is due; None: nothing waits."""
+    """Plans to seal now, oldest first. `wait_ms`: until the oldest item that waits is due; None: nothing waits.
+
+    `effect`: what became clear of waiting items while choosing. `trouble`: what is in the way of those that are due.
+    """
 
     plans: Sequence[Sequence[T]]
     wait_ms: int | None
+    effect: Effect | None = None
+    trouble: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """How submissions move from status to status, each change with its history row in the same commit.
 
 Touches `submissions` (status, transaction, block) and `history`, on the connection it is given. Set-based: two
-statements, however many submissions move.
+statements, however many submissions move. One that was revoked meanwhile stays revoked; beneath, it moves on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Connection, Text, and_, literal, select, upda
 
 from relay.store.tables import history, submissions
 
-UNFINISHED = ("queued", "sent", "included")  # a score that was revoked or parked meanwhile keeps its status
+UNFINISHED = ("queued", "sent", "included")  # a score that was parked meanwhile stays so
 
 NOTHING: Mapping[str, object] = {}
 
@@ -38,4 +38,9 @@ def move(
     row = select(submissions.c.id, literal(status, Text), literal(now_ms, BigInteger), literal(detail, Text), *after)
     columns = ["submission_id", "status", "at_ms", "detail", "tx_hash", "block_number"]
     c.execute(history.insert().from_select(columns, row.where(chosen).with_for_update(of=submissions)))
-    return c.execute(update(submissions).where(chosen).values(status=status, **values)).rowcount
+    moved = c.execute(update(submissions).where(chosen).values(status=status, **values)).rowcount
+    if moved < len(submission_ids):
+        s = submissions.c
+        beneath = and_(s.id.in_(submission_ids), s.status == "revoked", s.status_beneath.in_(was))
+        c.execute(update(submissions).where(beneath).values(status_beneath=status, **values))
+    return moved

@@ -81,7 +81,7 @@ def _place(c: Connection, request: Request, row: Any, now_ms: int) -> int:
     if row.status != "revoked":
         set_revoked = {"status": "revoked", "status_beneath": row.status}
         c.execute(update(submissions).where(submissions.c.id == request.submission_id).values(set_revoked))
-    tell(c, request.submission_id, f"{request.action.value}: {request.reason}", now_ms)
+    tell(c, [request.submission_id], f"{request.action.value}: {request.reason}", now_ms)
     values = {
         "id": new_id(ID_PREFIX, now_ms),
         "submission_id": request.submission_id,
@@ -101,22 +101,26 @@ def _withdraw(c: Connection, request: Request, response: Withdraw, now_ms: int) 
     values = {"state": State.WITHDRAWN.value, "detail": detail, "resolved_at_ms": now_ms}
     c.execute(update(revocations).where(revocations.c.seq == response.seq).values(values))
     if not response.revoked:
-        restore(c, request.submission_id)
-    tell(c, request.submission_id, detail, now_ms)
+        restore(c, [request.submission_id])
+    tell(c, [request.submission_id], detail, now_ms)
 
 
-def restore(c: Connection, submission_id: str) -> None:
-    """Let a submission be again what it is beneath its revocation."""
-    chosen = submissions.c.id == submission_id, submissions.c.status == "revoked"
+def restore(c: Connection, submission_ids: Sequence[str]) -> None:
+    """Let submissions be again what they are beneath their revocation."""
+    if not submission_ids:
+        return
+    chosen = submissions.c.id.in_(submission_ids), submissions.c.status == "revoked"
     values = {"status": func.coalesce(submissions.c.status_beneath, "accepted"), "status_beneath": None}
     c.execute(update(submissions).where(*chosen).values(values))
 
 
-def tell(c: Connection, submission_id: str, detail: str, now_ms: int) -> None:
-    """Append to a submission's history what happened to it, with what it has now."""
+def tell(c: Connection, submission_ids: Sequence[str], detail: str, now_ms: int) -> None:
+    """Append to the history of submissions what happened to them, with what they have now."""
+    if not submission_ids:
+        return
     s = submissions.c
     said = (literal(now_ms, BigInteger), literal(detail, Text))
-    now = select(s.id, s.status, *said, s.tx_hash, s.block_number).where(s.id == submission_id)
+    now = select(s.id, s.status, *said, s.tx_hash, s.block_number).where(s.id.in_(submission_ids))
     columns = ["submission_id", "status", "at_ms", "detail", "tx_hash", "block_number"]
     c.execute(history.insert().from_select(columns, now))
 
