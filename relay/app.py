@@ -121,10 +121,8 @@ class RelayService:
             return Check(False, f"the endpoint is on chain {found}, not {expected}")
         if not code:
             return Check(False, "there is no code at the contract's address")
-        unused = [
-            f"; {one.name} is not used: {one.reason}" for one in self._footing.chain.providers() if not one.healthy
-        ]
-        return Check(True, f"chain {found}{''.join(unused)}")
+        out = [f"; without {one.name} ({one.reason})" for one in self._footing.chain.providers() if not one.healthy]
+        return Check(True, f"chain {found}{''.join(out)}")
 
 
 def _sending(settings: Settings, footing: Footing) -> OutboxSettings:

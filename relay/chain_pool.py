@@ -9,8 +9,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
+from relay.chain_endpoint import Endpoint
 from relay.chain_types import (
     Block,
     ChainAnswerError,
@@ -29,7 +30,7 @@ from relay.outbox.providers import Identity, Standing
 T = TypeVar("T")
 
 ROUND_S = 5.0  # between looks at all providers
-ROUND_ALONE_S = 60.0  # a single one: only whether it is still on the same chain
+ROUND_ALONE_S = 30.0  # a single one: only whether it is still on the same chain
 LOOK_S = 5.0  # a provider that shows nothing for so long is silent
 GRACE_S = 2.0  # at the first look: for the others, once one has answered
 SEND_GRACE_S = 1.0  # for the others, once one has taken a transaction
@@ -38,60 +39,6 @@ AGAIN_WITHIN_S = 2.0  # but not after failures as slow as this: whoever asks has
 NOT_YET = SendAnswer(False, None, "no answer yet")
 
 log = logging.getLogger(__name__)
-
-
-class Endpoint(Protocol):
-    """What the pool needs of one endpoint (`relay.chain.Chain`)."""
-
-    async def close(self) -> None:
-        """Close the connections."""
-
-    async def look(self, heights: Sequence[int]) -> Look:
-        """Chain id, head, and hashes at these heights."""
-
-    async def chain_id(self) -> int:
-        """EIP-155 id."""
-
-    async def block(self, tag: int | str) -> Block | None:
-        """A block by number or tag."""
-
-    async def head(self) -> Block:
-        """Newest block."""
-
-    async def blocks(self, numbers: Sequence[int]) -> list[Block | None]:
-        """Blocks by number."""
-
-    async def finalized(self, confirmations: int, head: Block) -> int:
-        """Highest final block number."""
-
-    async def nonce(self, address: bytes, tag: int | str = "latest") -> int:
-        """Next nonce."""
-
-    async def balance(self, address: bytes) -> int:
-        """Wei."""
-
-    async def code(self, address: bytes) -> bytes:
-        """Code."""
-
-    async def fees(self) -> Fees:
-        """Fee market."""
-
-    async def call(self, to: bytes, data: bytes, sender: bytes | None = None) -> bytes:
-        """eth_call."""
-
-    async def estimate_gas(self, sender: bytes, to: bytes | None, data: bytes) -> int:
-        """eth_estimateGas."""
-
-    async def receipts(self, hashes: Sequence[bytes]) -> list[Receipt | None]:
-        """Receipts by hash."""
-
-    async def logs(
-        self, address: bytes, topics: Sequence[bytes | Sequence[bytes] | None], first: int, last: int | None = None
-    ) -> list[Log]:
-        """eth_getLogs."""
-
-    async def send_raw(self, raw: bytes) -> SendAnswer:
-        """eth_sendRawTransaction."""
 
 
 class ChainPool:
@@ -140,10 +87,10 @@ class ChainPool:
         if self._identity is None:
             await self._meet()
             return
-        heights = self._heights()
-        asked = providers.due(self._standings, self._clock())
+        heights, began = self._heights(), self._clock()
+        asked = providers.due(self._standings, began)
         found = await asyncio.gather(*(self._look(index, heights) for index in asked))
-        self._conclude({index: look for index, look in zip(asked, found, strict=True) if look}, heights)
+        self._conclude({index: look for index, look in zip(asked, found, strict=True) if look}, heights, began)
 
     async def _meet(self) -> None:
         """Look at all for the first time, and take what they say for the chain's identity.
@@ -153,6 +100,7 @@ class ChainPool:
         async with self._meeting:
             if self._identity is not None:
                 return
+            began = self._clock()
             tasks = {self._beside(self._look(index, (0,))): index for index in range(len(self._endpoints))}
             pending, looks, grace = set(tasks), dict[int, Look](), None
             while pending:
@@ -167,7 +115,7 @@ class ChainPool:
             self._identity = providers.identified([looks[index] for index in sorted(looks)])
             if self._identity is None:
                 raise self._nobody()
-            self._conclude(looks, ())
+            self._conclude(looks, (), began)
 
     async def _look(self, index: int, heights: Sequence[int]) -> Look | None:
         """Look at one provider; None, and it is silent, where it shows nothing."""
@@ -179,14 +127,14 @@ class ChainPool:
             self._silent(index, str(error) or f"no answer in {LOOK_S:.0f} s")
         return None
 
-    def _conclude(self, looks: dict[int, Look], heights: Sequence[int]) -> None:
+    def _conclude(self, looks: dict[int, Look], heights: Sequence[int], began: float) -> None:
         if self._identity is None:
             return
         now = self._clock()
         if len(self._endpoints) > 1:  # alone, a provider contradicts nobody: it is held to the first block only
             self._identity = providers.settled(self._identity, [looks[index] for index in sorted(looks)], heights)
         for index, look in looks.items():
-            self._stand(index, providers.judged(self._standings[index], look, self._identity, now))
+            self._stand(index, providers.judged(self._standings[index], look, self._identity, began, now))
         fit = [index for index in looks if self._standings[index].fault not in providers.REFUSED]
         best = providers.best_head(looks[index].head for index in fit)
         if best is not None:
@@ -241,11 +189,12 @@ class ChainPool:
 
     async def _fit(self, index: int) -> bool:
         """Whether it may be asked, after a look at it where it needs one."""
-        if providers.unproved(self._standings[index], self._clock()):
+        began = self._clock()
+        if providers.unproved(self._standings[index], began):
             look = await self._look(index, self._heights())
             if look is None or self._identity is None:
                 return False
-            self._stand(index, providers.judged(self._standings[index], look, self._identity, self._clock()))
+            self._stand(index, providers.judged(self._standings[index], look, self._identity, began, self._clock()))
         return self._standings[index].fault not in providers.REFUSED
 
     async def _ask(self, job: Callable[[Endpoint], Awaitable[T]]) -> tuple[int, T]:
@@ -281,10 +230,14 @@ class ChainPool:
 
     async def head(self) -> Block:
         """The newest block, of a provider whose head did not go back, where there is one."""
+
+        async def timed(one: Endpoint) -> tuple[float, Block]:
+            return self._clock(), await one.head()
+
         while True:
-            index, head = await self._ask(lambda one: one.head())
+            index, (asked, head) = await self._ask(timed)
             before = self._standings[index]
-            self._stand(index, providers.showed(before, head, self._clock()))
+            self._stand(index, providers.showed(before, head, asked, self._clock()))
             demoted = before.fault is None and self._standings[index].fault is not None
             if not demoted or self.leader() == index:
                 return head
@@ -371,26 +324,42 @@ class ChainPool:
             self._stand(index, providers.answered(self._standings[index], self._clock()))
         return self._names[index], answer
 
+    # ---------------------------------------------------------------- a second opinion
+
     async def confirm_absent(self, address: bytes, hashes: Sequence[bytes], nonce: int, block: int) -> bool:
-        """Whether two providers (or the only one) show none of the transactions, but the nonce used as of the block.
+        """Whether two providers show none of the transactions, but the nonce used as of the block.
 
         One that shows a receipt, or the nonce unused, is enough for False; so is no second one that can answer.
         """
+
+        async def tells(one: Endpoint) -> bool:
+            return not any(await one.receipts(hashes)) and await one.nonce(address, block) > nonce
+
+        return await self._confirm(tells)
+
+    async def confirm_failed(self, tx_hash: bytes, block_hash: bytes) -> bool:
+        """Whether two providers show the transaction failed in this block, and none anything else."""
+
+        async def tells(one: Endpoint) -> bool | None:
+            receipt = (await one.receipts([tx_hash]))[0]
+            return None if receipt is None else receipt.block_hash == block_hash and not receipt.succeeded
+
+        return await self._confirm(tells)
+
+    async def _confirm(self, tells: Callable[[Endpoint], Awaitable[bool | None]]) -> bool:
+        """Ask everyone who may be asked. Where one endpoint is configured there is nobody else: it is believed."""
         if len(self._endpoints) == 1:
             return True
         await self._ready()
-        fit = [index for index in providers.order(self._standings) if await self._fit(index)]
-        asked = (self._absent(index, address, hashes, nonce, block) for index in fit)
-        return providers.absent(await asyncio.gather(*asked), len(self._endpoints))
 
-    async def _absent(self, index: int, address: bytes, hashes: Sequence[bytes], nonce: int, block: int) -> bool | None:
-        endpoint = self._endpoints[index]
-        try:
-            if any(await endpoint.receipts(hashes)):
-                return False
-            return await endpoint.nonce(address, block) > nonce
-        except ChainUnavailableError as error:
-            self._silent(index, str(error), error.retry_after_s)
-        except ChainAnswerError:  # it does not have that block, or its state no longer
-            pass
-        return None
+        async def opinion(index: int) -> bool | None:
+            try:
+                return await tells(self._endpoints[index])
+            except ChainUnavailableError as error:
+                self._silent(index, str(error), error.retry_after_s)
+            except ChainAnswerError:
+                log.debug("no opinion", extra={"provider": self._names[index]})  # it no longer has that block's state
+            return None
+
+        fit = [index for index in providers.order(self._standings) if await self._fit(index)]
+        return providers.confirmed(await asyncio.gather(*map(opinion, fit)), len(self._endpoints))

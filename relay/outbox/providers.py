@@ -51,6 +51,7 @@ class Standing:
     strikes: int = 0  # faults in a row, none of them forgiven
     rest_until_s: float = 0.0  # before that it is not looked at again
     head: Block | None = None
+    head_at_s: float = 0.0  # when it was shown
     shown: tuple[tuple[int, bytes], ...] = ()  # heads it showed and did not take back, heights ascending
     lag_blocks: int | None = None
 
@@ -127,15 +128,20 @@ def silent(standing: Standing, why: str, now_s: float, retry_after_s: float | No
     return replace(faulty, rest_until_s=max(faulty.rest_until_s, rest_until_s))
 
 
-def showed(standing: Standing, head: Block, now_s: float) -> Standing:
-    """It showed this head. One below its last, at a height where it does not show another block, went back."""
-    shown = dict(standing.shown)
+def showed(standing: Standing, head: Block, asked_s: float, now_s: float) -> Standing:
+    """It showed this head. One below its last, at a height where it shows no other block than before, went back.
+
+    `asked_s`: what was asked before it showed its last head may be older than that, and is no news.
+    """
     last = standing.head
-    if last is not None and head.number < last.number and not _reorged(shown, head):
-        why = f"its head went back from block {last.number} to {head.number} without a reorg"
-        return replace(_faulty(standing, Fault.WENT_BACK, why, now_s), head=head)
+    if last is not None and head.number < last.number:
+        if asked_s < standing.head_at_s:
+            return standing
+        if not _reorged(dict(standing.shown), head):
+            why = f"its head went back from block {last.number} to {head.number} without a reorg"
+            return replace(_faulty(standing, Fault.WENT_BACK, why, now_s), head=head, head_at_s=now_s)
     kept = [pair for pair in standing.shown if pair[0] < head.number][1 - SHOWN_MAX :]
-    return replace(standing, head=head, shown=(*kept, (head.number, head.hash)))
+    return replace(standing, head=head, head_at_s=now_s, shown=(*kept, (head.number, head.hash)))
 
 
 def _reorged(shown: Mapping[int, bytes], head: Block) -> bool:
@@ -146,8 +152,8 @@ def _reorged(shown: Mapping[int, bytes], head: Block) -> bool:
     return below is not None and below != head.parent_hash
 
 
-def judged(standing: Standing, look: Look, identity: Identity, now_s: float) -> Standing:
-    """What a look at it changes.
+def judged(standing: Standing, look: Look, identity: Identity, asked_s: float, now_s: float) -> Standing:
+    """What a look at it changes, begun at `asked_s`.
 
     (1) Another chain id, or (2) another block than one known for good: refused, until a later look is right. (3) A head
     that went back: demoted. (4) Else its faults are over, less a rest that is not, and a lag, which only a comparison
@@ -165,7 +171,7 @@ def judged(standing: Standing, look: Look, identity: Identity, now_s: float) -> 
             return _refused(standing, Fault.OTHER_FORK, why, look, now_s)
     if standing.fault in REFUSED:  # what it showed until now was of another chain
         standing = replace(standing, head=None, shown=())
-    seen = showed(standing, look.head, now_s)
+    seen = showed(standing, look.head, asked_s, now_s)
     if seen.fault is Fault.WENT_BACK and now_s < seen.rest_until_s:  # (3)
         return seen
     if seen.fault is None or seen.fault is Fault.BEHIND:  # (4)
@@ -208,7 +214,7 @@ def _faulty(standing: Standing, fault: Fault, why: str, now_s: float) -> Standin
 
 def _refused(standing: Standing, fault: Fault, why: str, look: Look, now_s: float) -> Standing:
     since_s = standing.since_s if standing.fault is fault else now_s
-    return Standing(fault, why, since_s, standing.strikes + 1, now_s + REFUSED_REST_S, look.head)
+    return Standing(fault, why, since_s, standing.strikes + 1, now_s + REFUSED_REST_S, look.head, now_s)
 
 
 # --------------------------------------------------------------------------- what is believed
@@ -247,12 +253,12 @@ def settled(identity: Identity, looks: Sequence[Look], heights: Sequence[int]) -
     return Identity(identity.chain_id, dict(sorted(known.items())[-2:]))
 
 
-def absent(opinions: Sequence[bool | None], providers: int) -> bool:
-    """Whether a transaction is taken for absent: no provider shows it, and two (all, where there is one) say so.
+def confirmed(opinions: Sequence[bool | None], configured: int) -> bool:
+    """Whether bad news is believed: nobody contradicts it, and two providers (all, where there is one) tell it.
 
-    `opinions`: True not there though its nonce is used, False anything else, None no answer.
+    `opinions`: True where a provider tells the same, False where it tells otherwise, None where it tells nothing.
     """
-    return False not in opinions and opinions.count(True) >= min(2, providers)
+    return False not in opinions and opinions.count(True) >= min(2, configured)
 
 
 # ------------------------------------------------------------------------------- what was said
