@@ -13,7 +13,7 @@ from typing import Any
 from relay.chain_types import Block, ChainAnswerError
 from relay.contract import revert_name
 from relay.errors import SignerError
-from relay.outbox.cargo import Cargo, Refusal
+from relay.outbox.cargo import Cargo, Due, Refusal
 from relay.outbox.desk import Desk
 from relay.outbox.fees import quote
 from relay.outbox.send import broadcast, sign
@@ -42,6 +42,7 @@ async def fill(desk: Desk, slots: Sequence[Slot], head: Block) -> int | None:
         if free <= len(loads):
             return None
         due = await cargo.due(head, free - len(loads), desk.settings.limits.wait_ms)
+        await _note(desk, cargo, due)
         if due.wait_ms is None:
             desk.careful.discard(cargo.kind)
         elif not due.plans:
@@ -55,6 +56,19 @@ async def fill(desk: Desk, slots: Sequence[Slot], head: Block) -> int | None:
     if await _affordable(desk, slots, loads) and await seal(desk, loads, head):
         return 0
     return None  # something is in the way: look again with the chain's next news
+
+
+async def _note(desk: Desk, cargo: Cargo[Any], due: Due[Any]) -> None:
+    """Write down what became clear while a cargo chose."""
+    if due.effect is not None:
+        desk.hook("note")
+        await desk.store.apply(due.effect.move)
+        desk.hook("noted")
+        desk.tell(due.effect)
+    if due.trouble is not None:
+        desk.trouble[cargo.kind] = due.trouble
+    else:
+        desk.trouble.pop(cargo.kind, None)
 
 
 async def seal(desk: Desk, loads: Sequence[Load], head: Block) -> bool:
