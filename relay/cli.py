@@ -25,6 +25,7 @@ from relay.cli_options import (
     console,
     read_settings,
 )
+from relay.cli_signing import roles, signer
 from relay.errors import StartupError
 
 EPILOG = "Every option has an environment variable FAIRSCORE_<NAME>; FAIRSCORE_CONFIG names a TOML file with the rest."
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 keys = typer.Typer(help="API keys: create, list, revoke. Only hashes are stored.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
+app.add_typer(roles, name="roles")
 
 
 def main() -> None:
@@ -108,6 +110,9 @@ def indexer(
         home=home, host=host, indexer_port=port, rpc_url=rpc_url, database_url=database_url, contract=contract
     )
     serve(found, ("indexer",), dev_keys=False)
+
+
+app.command()(signer)
 
 
 @app.command()

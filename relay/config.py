@@ -38,6 +38,8 @@ class Settings(SourcedSettings):
         (), description="remote signers of gas keys (comma between them); without `#0xaddress`: all keys it holds"
     )
     auditor_signer: str = Field("", description="remote signer of the auditor key")
+    signer_port: int = Field(9000, ge=0, le=65535, description="port of `signer`")
+    chain_id: int = Field(0, ge=0, description="chain that `signer` signs for; it asks none")
     signer_token_file: Path | None = Field(None, description="bearer token that `signer` asks for and `relay` shows")
     poll_ms: int = Field(250, ge=10, description="how often a chain without subscriptions is asked for news")
     batch_size: int = Field(100, ge=1, le=500, description="scores per transaction at most")

@@ -142,6 +142,13 @@ PROBLEMS: dict[str, Problem] = {
     "FORBIDDEN_GAME": Problem(403, "Game not allowed", "The key is valid, but it belongs to another game."),
     "NOT_FOUND": Problem(404, "Not found", "There is nothing at this address."),
     "GAME_UNKNOWN": Problem(404, "Game unknown", "This relay does not serve the game."),
+    "KEY_UNKNOWN": Problem(404, "Key unknown", "This signer does not hold the key."),
+    "SIGNING_REFUSED": Problem(
+        403,
+        "Signing refused",
+        "The signer's policy does not allow this key to sign this; `rule` names what it breaks. Keys sign only batches "
+        "of scores and anchors for one contract, or transactions to that contract, on one chain.",
+    ),
     "SUBMISSION_UNKNOWN": Problem(404, "Submission unknown", "No submission has this id."),
     "EVIDENCE_UNKNOWN": Problem(404, "Evidence unknown", "No evidence with this hash is stored here."),
     "BOARD_UNKNOWN": Problem(404, "Board unknown", "The game has no board with this name; every game has `default`."),

@@ -14,24 +14,17 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from relay.attestation import Domain
-from relay.contract import selector
 from relay.keccak import checksum_address
-from relay.keyring import Keyring, Signer
+from relay.keyring import Keyring, Signer, senders
 from relay.outbox.cargo import Cargo
 from relay.outbox.desk import Desk, Listener, OutboxChain, OutboxSettings, Readiness
 from relay.outbox.loop import Outbox
 from relay.outbox.scores import ScoreCargo
-from relay.signing_policy import Guarded, TransactionPolicy
+from relay.signing_policy import SCORES, Guarded, TransactionPolicy, allowed
 from relay.store.engine import Database
 from relay.store.outbox import OutboxStore
 from relay.store.outbox_scores import ScoreRows
 from relay.store.writer import Writer
-
-FUNCTIONS = {"scores": "submitScores", "invalidate": "invalidateScores", "reinstate": "reinstateScores"}
-"""Kinds of cargo, and what a transaction that carries one calls."""
-
-SCORES = frozenset({"scores"})
-MODERATION = frozenset({"invalidate", "reinstate"})
 
 log = logging.getLogger(__name__)
 
@@ -62,19 +55,13 @@ class Running(NamedTuple):
 
 
 def jobs(keys: Keyring) -> dict[bytes, Job]:
-    """Return what each account of the keyring does; gas keys need an attestation key, without which none is scored."""
+    """Return what each account of the keyring does; without an attestation key nothing is scored."""
     found: dict[bytes, Job] = {}
-    if keys.attestation is not None:
-        found = {signer.address: Job(signer, keys.attestation, SCORES) for signer in keys.gas}
-    if keys.auditor is not None:
-        also = SCORES if keys.auditor.address in found else frozenset[str]()
-        found[keys.auditor.address] = Job(keys.auditor, keys.attestation, also | MODERATION)
+    for address, (signer, carried) in senders(keys).items():
+        kinds = carried if keys.attestation is not None else carried - SCORES
+        if kinds:
+            found[address] = Job(signer, keys.attestation, kinds)
     return found
-
-
-def allowed(kinds: frozenset[str]) -> frozenset[bytes]:
-    """Return the selectors that a key which carries these kinds may call."""
-    return frozenset(selector(FUNCTIONS[kind]) for kind in kinds)
 
 
 def changes(running: Mapping[bytes, Running], wanted: Mapping[bytes, frozenset[str]]) -> dict[bytes, Change]:

@@ -5,7 +5,7 @@ Reads key files and asks remote signers which keys they hold. Four jobs: `admin`
 without one of them does less, visibly; none is ever made up outside the embedded chain.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from relay.devnet import DevnetKey
 from relay.errors import StartupError
 from relay.remote_signer import RemoteSigner, SignerService
 from relay.signer import LocalSigner
+from relay.signing_policy import MODERATION, SCORES
 
 DEV_CHAIN_ID = 31337
 # The first four accounts of the mnemonic "test test … junk" that anvil and Hardhat fund: known to everyone.
@@ -42,6 +43,15 @@ class Keyring:
     guardian: bytes | None = None
 
 
+def senders(keys: Keyring) -> dict[bytes, tuple[Signer, frozenset[str]]]:
+    """Return which accounts send, with what signs and the kinds of cargo; one account may have two jobs."""
+    found = {signer.address: (signer, SCORES) for signer in keys.gas}
+    if keys.auditor is not None:
+        _, also = found.get(keys.auditor.address, (None, frozenset[str]()))
+        found[keys.auditor.address] = (keys.auditor, also | MODERATION)
+    return found
+
+
 ReadKeys = Callable[[], Keyring]
 """Reads the sources again, on any thread. Raises KeyFileError, SignerError."""
 
@@ -66,12 +76,10 @@ class KeySources:
             StartupError: a key is named twice, as a file and at a remote signer.
         """
         named = self._settings
-        found = Keyring(
-            self._file(named.admin_key_file),
-            self._one("attestation", named.attestation_key_file, named.attestation_signer),
-            self._gas(),
-            self._one("auditor", self._still(named.auditor_key_file), named.auditor_signer),
-        )
+        attestation = self._one("attestation", named.attestation_key_file, named.attestation_signer)
+        auditor = self._one("auditor", self._still(named.auditor_key_file), named.auditor_signer)
+        others = {signer.address for signer in (attestation, auditor) if signer is not None}
+        found = Keyring(self._file(named.admin_key_file), attestation, self._gas(others), auditor)
         self._looked = True
         return found
 
@@ -91,9 +99,15 @@ class KeySources:
             )
         return found[0]
 
-    def _gas(self) -> tuple[Signer, ...]:
+    def _gas(self, others: Set[bytes]) -> tuple[Signer, ...]:
+        """Return the gas keys; a remote signer of which none is named offers all it holds, but `others` have a job."""
         files = [self._file(path) for named in self._settings.gas_key_file for path in self._expanded(named)]
-        remote = [signer for url in self._settings.gas_signer for signer in self._remote(url)]
+        remote = [
+            signer
+            for url in self._settings.gas_signer
+            for signer in self._remote(url)
+            if "#" in url or signer.address not in others
+        ]
         by_address: dict[bytes, Signer] = {}
         for signer in (*files, *remote):
             if signer is not None:

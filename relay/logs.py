@@ -6,7 +6,7 @@ Touches the logging of this process.
 import logging
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-TALKATIVE = ("apscheduler", "alembic", "uvicorn", "asyncio", "web3")
+TALKATIVE = ("apscheduler", "alembic", "uvicorn", "asyncio", "urllib3", "web3")
 _ORDINARY = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 

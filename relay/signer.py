@@ -25,7 +25,7 @@ class KeyFileError(Exception):
 class LocalSigner:
     """A private key in this process's memory."""
 
-    __slots__ = ("_key", "address")
+    __slots__ = ("_key", "address", "public_key")
 
     def __init__(self, secret: bytes) -> None:
         """Take the 32-byte secret; ValueError (without the secret) where it is not a secp256k1 key."""
@@ -35,7 +35,8 @@ class LocalSigner:
             self._key = PrivateKey(secret)
         except ValueError:
             raise ValueError("zero, or beyond the curve's order: not a secp256k1 private key") from None
-        self.address = keccak(self._key.public_key.format(compressed=False)[1:])[12:]
+        self.public_key = self._key.public_key.format(compressed=False)[1:]  # 64 bytes: x ‖ y
+        self.address = keccak(self.public_key)[12:]
 
     @classmethod
     def from_key_file(cls, path: Path, password_path: Path | None = None) -> "LocalSigner":

@@ -9,15 +9,21 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from relay import transactions
-from relay.attestation import ECONOMY_ANCHOR_TYPEHASH, SCORE_BATCH_TYPEHASH
+from relay.attestation import ECONOMY_ANCHOR_TYPEHASH, SCORE_BATCH_TYPEHASH, Domain
+from relay.contract import selector
 from relay.errors import SignerError
-from relay.keccak import checksum_address
+from relay.keccak import checksum_address, keccak
 from relay.transactions import Transaction
 
 GAS_MAX = 16_777_216  # EIP-7825
 
 ATTESTED = {SCORE_BATCH_TYPEHASH: 160, ECONOMY_ANCHOR_TYPEHASH: 192}
 """Types an attestation key signs, with the length of their encoding: type hash and fields, 32 bytes each."""
+
+SCORES = frozenset({"scores"})
+MODERATION = frozenset({"invalidate", "reinstate"})
+FUNCTIONS = {"scores": "submitScores", "invalidate": "invalidateScores", "reinstate": "reinstateScores"}
+"""Kinds of cargo, and what a transaction that carries one calls."""
 
 
 class PolicyError(SignerError):
@@ -26,6 +32,11 @@ class PolicyError(SignerError):
     def __init__(self, rule: str, detail: str) -> None:
         super().__init__(f"not signed ({rule}): {detail}")
         self.rule = rule
+
+
+def allowed(kinds: frozenset[str]) -> frozenset[bytes]:
+    """Return the selectors that a key which carries these kinds of cargo calls."""
+    return frozenset(selector(FUNCTIONS[kind]) for kind in kinds)
 
 
 def check_attestation(struct: bytes) -> None:
@@ -70,6 +81,45 @@ class TransactionPolicy:
             raise PolicyError("OTHER_CONTRACT", f"it goes to {to}, not to {checksum_address(self.contract)}")
         if transaction.data[:4] not in self.selectors:  # (7)
             raise PolicyError("OTHER_FUNCTION", f"this key does not call 0x{transaction.data[:4].hex()}")
+
+
+@dataclass(frozen=True)
+class KeyPolicy:
+    """What one key of a signer is for: `domain` where it attests, `sends` where it pays. The other is None."""
+
+    domain: Domain | None
+    sends: TransactionPolicy | None
+
+    def check(self, address: bytes, data: bytes, struct: bytes | None) -> str:
+        """Return what is signed, in words for the log; `data` is what would be hashed (keccak-256) and signed.
+
+        An attestation (EIP-712) comes with its encoded `struct`, because the digest alone does not show its type.
+
+        Raises:
+            PolicyError: this key does not sign it.
+        """
+        if data[:2] == b"\x19\x01":
+            return self._attestation(data, struct)
+        if self.sends is None:
+            raise PolicyError("OTHER_JOB", "an attestation key signs no transactions and no messages")
+        try:
+            transaction = transactions.decode(data)
+        except ValueError as error:
+            raise PolicyError("NOT_A_TRANSACTION", str(error)) from None
+        self.sends.check(transaction, address)
+        return f"transaction, nonce {transaction.nonce}"
+
+    def _attestation(self, data: bytes, struct: bytes | None) -> str:
+        if self.domain is None:
+            raise PolicyError("OTHER_JOB", "a key that sends transactions attests nothing")
+        if len(data) != 66 or not data.startswith(self.domain.prefix):
+            raise PolicyError("OTHER_DOMAIN", "it is for another contract or chain")
+        if struct is None:
+            raise PolicyError("TYPE_HIDDEN", "send `struct`, the encoded struct whose hash `data` ends with")
+        if keccak(struct) != data[34:]:
+            raise PolicyError("OTHER_STRUCT", "`struct` is not what `data` is the hash of")
+        check_attestation(struct)
+        return "attestation"
 
 
 class SignsTransactions(Protocol):
