@@ -160,7 +160,7 @@ class Fleet:
 
     async def _state(self, address: bytes, outbox: Outbox) -> Running:
         draining = outbox.desk.draining
-        finished = draining and not await outbox.desk.store.unfinished()
+        finished = draining and not (await outbox.desk.store.look())[0]
         return Running(self._jobs[address].kinds, draining, finished)
 
     async def stop(self) -> None:

@@ -45,10 +45,10 @@ class GasModel:
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """`size`: scores per batch at most; `wait_ms`: how long the oldest score waits for company."""
+    """`size`: scores per batch at most; `wait_ms`: how long the oldest waits for company, None: by the chain's pace."""
 
     size: int
-    wait_ms: int
+    wait_ms: int | None = None
     gas: GasModel = GasModel()
 
     def capacity(self, gas_max: int) -> int:

@@ -9,9 +9,12 @@ from typing import Any, NamedTuple, Protocol
 
 from relay.attestation import Domain
 from relay.chain_types import Block, Fees, Log, Receipt, SendAnswer
+from relay.contract_records import MAX_BATCH
 from relay.outbox.batches import BatchLimits
-from relay.outbox.cargo import Cargo, Effect
+from relay.outbox.cargo import Cargo, Due, Effect
+from relay.outbox.fees import FeeKind, market_as
 from relay.outbox.meter import Meter
+from relay.outbox.pace import Pace
 from relay.outbox.slots import Policy, Sent
 from relay.store.outbox import OutboxStore, StoredBatch
 
@@ -44,6 +47,9 @@ class OutboxChain(Protocol):
     async def balance(self, address: bytes) -> int:
         """Wei."""
 
+    async def code(self, address: bytes) -> bytes:
+        """Code at an address; empty for a plain account."""
+
     async def fees(self) -> Fees:
         """Fee market."""
 
@@ -63,6 +69,12 @@ class OutboxChain(Protocol):
 
     async def send_raw(self, raw: bytes) -> SendAnswer:
         """eth_sendRawTransaction; never raises for what the endpoint does."""
+
+    async def confirm_absent(self, address: bytes, hashes: Sequence[bytes], nonce: int, block: int) -> bool:
+        """Whether a second provider, if there is one, agrees: nonce used as of the block, by none of these."""
+
+    async def confirm_failed(self, tx_hash: bytes, block_hash: bytes) -> bool:
+        """Whether a second provider, if there is one, agrees: this transaction failed in this block."""
 
 
 class GasSigner(Protocol):
@@ -92,15 +104,16 @@ class Readiness(NamedTuple):
 
 @dataclass(frozen=True)
 class OutboxSettings:
-    """How one key sends on one kind of chain."""
+    """How one key sends on one kind of chain. What is None follows the chain's pace."""
 
-    limits: BatchLimits = field(default_factory=lambda: BatchLimits(size=100, wait_ms=250))
+    limits: BatchLimits = field(default_factory=lambda: BatchLimits(size=MAX_BATCH))
     confirmations: int = 0  # until final; 0: the chain's `finalized` tag
-    poll_ms: int = 250  # between looks at the chain
+    poll_ms: int | None = None  # between looks at the chain
     step_gap_ms: int = 40  # between steps at least, however often new work wakes it
     in_flight_max: int = 16  # transactions that are not mined; nodes queue at least so many per account
-    policy: Policy = field(default_factory=Policy)
+    policy: Policy | None = None
     deadline_s: int = 86_400  # a batch's signature is good for so long
+    fees: FeeKind = "auto"
     fee_wei_cap: int = 500 * 10**9  # per gas; at the cap it keeps rebroadcasting and says so
     estimate_gas: bool = True  # ask the chain (its prices may differ from Ethereum's), else trust the gas model
     start_block: int = 0  # of the contract: where logs begin
@@ -129,11 +142,41 @@ class Desk:
     settings: OutboxSettings = field(default_factory=OutboxSettings)
     hook: Hook = no_hook
     draining: bool = False  # the key is being taken out of use: nothing more is sealed, everything else goes on
+    meter: Meter = field(default_factory=Meter)
+    pace: Pace = field(default_factory=Pace)
+    single: bool = False  # the account has code (EIP-7702): nodes take one transaction of it at a time
+    reconciled: bool = False  # the database knows every nonce that the chain has seen of its keys
     batches: dict[int, StoredBatch] = field(default_factory=dict)
     sent_at: dict[bytes, Sent] = field(default_factory=dict)
+    underpriced: set[bytes] = field(default_factory=set)  # attempts whose fee a node refused
     trouble: dict[str, str] = field(default_factory=dict)
-    meter: Meter = field(default_factory=Meter)
     careful: set[str] = field(default_factory=set)  # kinds that failed: try out before sealing, until nothing waits
+
+    @property
+    def policy(self) -> Policy:
+        """When to send again and when to raise fees."""
+        return self.settings.policy or self.pace.policy
+
+    @property
+    def poll_ms(self) -> int:
+        """How often to look at the chain."""
+        return self.pace.poll_ms if self.settings.poll_ms is None else self.settings.poll_ms
+
+    @property
+    def wait_ms(self) -> int:
+        """How long an item waits for company."""
+        return self.pace.wait_ms if self.settings.limits.wait_ms is None else self.settings.limits.wait_ms
+
+    async def market(self) -> Fees:
+        """The fee market, as the kind of transactions that this key sends sees it."""
+        return market_as(await self.chain.fees(), self.settings.fees)
+
+    def report(self, name: str, sentence: str | None) -> None:
+        """Say what is wrong under a name, or with None that it is not (any more)."""
+        if sentence is None:
+            self.trouble.pop(name, None)
+        else:
+            self.trouble[name] = sentence
 
     async def batch(self, batch_id: int) -> StoredBatch:
         """A sealed batch, from memory or the database."""
@@ -151,6 +194,17 @@ class Desk:
             )
         return found
 
+    async def due(self, cargo: Cargo[Any], head: Block, slots_free: int, wait_ms: int) -> Due[Any]:
+        """Let a cargo choose what to seal, and write down what became clear meanwhile."""
+        due = await cargo.due(head, slots_free, wait_ms)
+        if due.effect is not None:
+            self.hook("note")
+            await self.store.apply(due.effect.move)
+            self.hook("noted")
+            self.tell(due.effect)
+        self.report(cargo.kind, due.trouble)
+        return due
+
     def tell(self, effect: Effect) -> None:
         """Announce what an effect did; call after its commit."""
         for ids, status, tx_hash in effect.news:
@@ -161,8 +215,11 @@ class Desk:
         self.batches.pop(batch_id, None)
         for tx_hash in hashes:
             self.sent_at.pop(tx_hash, None)
+            self.underpriced.discard(tx_hash)
 
     def forget(self) -> None:
         """Drop what another sender may have changed."""
         self.batches.clear()
         self.sent_at.clear()
+        self.underpriced.clear()
+        self.reconciled = False

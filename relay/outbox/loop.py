@@ -13,15 +13,17 @@ from relay.chain_types import Block, ChainError
 from relay.outbox.desk import Desk, Readiness
 from relay.outbox.fill import fill
 from relay.outbox.meter import Meter
+from relay.outbox.pace import SAMPLE_BLOCKS, measure
 from relay.outbox.send import carry_out
 from relay.outbox.settle import settle
-from relay.outbox.slots import Slot, SlotState
+from relay.outbox.slots import Slot, SlotState, worst_case
 from relay.store.engine import StoreUnavailableError
 from relay.store.outbox import LeaseLostError
 
 log = logging.getLogger(__name__)
 
 BACKOFF_S_MAX = 5.0
+SURVEY_S, SURVEY_S_FIRST = 60.0, 5.0
 
 
 class Outbox:
@@ -36,6 +38,8 @@ class Outbox:
         self._leads = False
         self._renew_at = 0.0
         self._waits_ms: int | None = None
+        self._survey_at = 0.0
+        self._surveyed: tuple[int, float] | None = None  # head number and clock at the last survey
         self._settled_at: bytes | None = None  # hash of the head for which everything was settled
 
     async def start(self) -> None:
@@ -117,32 +121,61 @@ class Outbox:
         """Sleep until there is work, the chain may have news, or a failing edge may have recovered."""
         settings = self.desk.settings
         if failures:
-            await asyncio.sleep(min(BACKOFF_S_MAX, settings.poll_ms / 1000 * 2 ** min(failures, 8)))
+            await asyncio.sleep(min(BACKOFF_S_MAX, self.desk.poll_ms / 1000 * 2 ** min(failures, 8)))
             return
         await asyncio.sleep(settings.step_gap_ms / 1000)
-        wait_ms = settings.poll_ms if self._waits_ms is None else min(settings.poll_ms, self._waits_ms)
+        poll_ms = self.desk.poll_ms
+        wait_ms = poll_ms if self._waits_ms is None else min(poll_ms, self._waits_ms)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), wait_ms / 1000)
 
     async def step(self) -> None:
-        """Do one round of the loop: (1, 2) observe and settle, (3, 4) sign, send again, raise, (5) fill."""
+        """Do one round of the loop: (1, 2) observe and settle, (3, 4) sign, send again, raise, (5) fill.
+
+        A paused key only observes and settles.
+        """
         if not await self._lead():
             return
         self._wake.clear()
         head = await self.desk.chain.head()
         self.head_number = head.number
-        slots = await self.desk.store.unfinished()
-        if slots and (head.hash != self._settled_at or self._unsent(slots, head)):
+        await self._survey(head)
+        slots, pause = await self.desk.store.look()
+        self.desk.report("paused", pause and f"paused by {pause.by} ({pause.reason}): resume the key to send again")
+        if slots and (head.hash != self._settled_at or (pause is None and self._unsent(slots, head))):
             todo = await settle(self.desk, slots, head)
-            await carry_out(self.desk, todo)
-            slots = await self.desk.store.unfinished()
+            if pause is None:
+                await carry_out(self.desk, todo)
+            slots, _ = await self.desk.store.look()
         self._settled_at = head.hash
+        if pause is not None:
+            self._waits_ms = None
+            return
         open_slots = [slot for slot in slots if slot.state is not SlotState.MINED]
         self._waits_ms = await fill(self.desk, open_slots, head)
 
+    async def _survey(self, head: Block) -> None:
+        """Learn, once in a while, what changes slowly: the chain's pace, the account's balance and whether it has code.
+
+        Between two surveys our own clock shows how fast blocks really come.
+        """
+        now = self.desk.clock()
+        if now < self._survey_at:
+            return
+        desk, address = self.desk, self.desk.gas_signer.address
+        known = await desk.chain.blocks(range(max(1, head.number - SAMPLE_BLOCKS), head.number))
+        timestamps = [block.timestamp for block in known if block is not None]
+        since = self._surveyed or (head.number, now)
+        desk.pace = measure([*timestamps, head.timestamp], head.number - since[0], now - since[1])
+        desk.single = bool(await desk.chain.code(address))
+        slots, _ = await desk.store.look()
+        desk.meter.funds(await desk.chain.balance(address), worst_case(slots))
+        self._surveyed = (head.number, now)
+        self._survey_at = now + (SURVEY_S if since[0] != head.number else SURVEY_S_FIRST)
+
     def _unsent(self, slots: Sequence[Slot], head: Block) -> bool:
         """Whether anything must be signed or sent although the chain has no news."""
-        policy, sent_at, now = self.desk.settings.policy, self.desk.sent_at, self.desk.clock()
+        policy, sent_at, now = self.desk.policy, self.desk.sent_at, self.desk.clock()
         return any(
             slot.state is SlotState.RESERVED
             or (

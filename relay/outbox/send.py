@@ -7,6 +7,7 @@ and no answer to a send ends anything.
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from relay.chain_types import ChainAnswerError
 from relay.errors import SignerError
@@ -14,30 +15,39 @@ from relay.outbox.cargo import Effect
 from relay.outbox.desk import Desk
 from relay.outbox.fees import Bid, bump, quote
 from relay.outbox.send_errors import SendClass, classify
-from relay.outbox.settle import Todo
-from relay.outbox.slots import Attempt, Raise, Send, Sent, Sign, Slot
+from relay.outbox.settle import NO_EFFECT, Todo
+from relay.outbox.slots import Attempt, Raise, Seen, Send, Sent, Sign, Slot, Void
 from relay.store.outbox import NewAttempt, StoredBatch
 
 log = logging.getLogger(__name__)
 
 ESTIMATE_MARGIN_PERCENT = 25
+TRANSFER_GAS = 21_000
+
+
+@dataclass(frozen=True)
+class Order:
+    """An attempt to be made: of the slot's batch, or a void."""
+
+    slot: Slot
+    bid: Bid
+    void: bool
 
 
 async def carry_out(desk: Desk, todo: Todo) -> None:
     """Do what the decisions asked for, in nonce order."""
-    desk.trouble.pop("fees", None)
-    fresh: list[tuple[Slot, Bid]] = []
+    desk.report("fees", None)
+    fresh: list[Order] = []
     queue: list[tuple[int, bytes]] = []
     for slot, action in todo.actions:
         if isinstance(action, Sign):
-            fresh.append((slot, quote(todo.seen.market, desk.settings.fee_wei_cap)))
-        elif isinstance(action, Raise):
-            bid = bump(slot.attempts[-1].bid, todo.seen.market, desk.settings.fee_wei_cap)
-            if bid is None:
-                desk.trouble["fees"] = f"nonce {slot.nonce} is stuck and the fee cap is reached"
+            fresh.append(Order(slot, quote(todo.seen.market, desk.settings.fee_wei_cap), slot.void_by is not None))
+        elif isinstance(action, Raise | Void):
+            order = _raised(desk, slot, todo.seen, void=isinstance(action, Void) or slot.attempts[-1].void)
+            if order is not None:
+                fresh.append(order)
+            elif desk.policy.resend_due(desk.sent_at.get(slot.attempts[-1].tx_hash), todo.seen.head, todo.seen.now_s):
                 queue.append((slot.nonce, slot.attempts[-1].tx_hash))
-            else:
-                fresh.append((slot, bid))
         elif isinstance(action, Send):
             queue.append((slot.nonce, slot.attempts[-1].tx_hash))
     made = await sign(desk, fresh, todo.seen.head)
@@ -46,23 +56,32 @@ async def carry_out(desk: Desk, todo: Todo) -> None:
     await broadcast(desk, [tx_hash for _, tx_hash in sorted(queue)], raws, todo.seen.head)
 
 
-async def sign(desk: Desk, wanted: Sequence[tuple[Slot, Bid]], head: int) -> list[NewAttempt]:
+def _raised(desk: Desk, slot: Slot, seen: Seen, *, void: bool) -> Order | None:
+    """The next attempt of a nonce with higher fees; None at the cap, where the newest one is sent on and on."""
+    bid = bump(slot.attempts[-1].bid, seen.market, desk.settings.fee_wei_cap)
+    if bid is None:
+        cap = desk.settings.fee_wei_cap
+        desk.report("fees", f"nonce {slot.nonce} needs a higher fee than the cap of {cap} wei per gas allows: raise it")
+        desk.meter.fee_capped()
+        return None
+    return Order(slot, bid, void)
+
+
+async def sign(desk: Desk, orders: Sequence[Order], head: int) -> list[NewAttempt]:
     """Make attempts and commit them; nothing is sent here. A signer that is away leaves the rest unsigned."""
     made: list[NewAttempt] = []
     effects: list[Effect] = []
-    for slot, bid in wanted:
-        batch = await desk.batch(slot.batch_id)
-        cargo = desk.cargo(batch)
-        known = slot.attempts[-1].gas_limit if slot.attempts else None
-        gas = known or await gas_limit(desk, batch, cargo.gas_limit(len(batch.items)))
+    for order in orders:
+        slot, batch = order.slot, await desk.batch(order.slot.batch_id)
+        to, data, gas = await _content(desk, order, batch)
         try:
-            raw, tx_hash = await asyncio.to_thread(_signed, desk, slot.nonce, batch.calldata, gas, bid)
+            raw, tx_hash = await asyncio.to_thread(_signed, desk, slot.nonce, to, data, gas, order.bid)
         except SignerError as error:
-            desk.trouble["signer"] = str(error)
+            desk.report("signer", str(error))
             break
-        desk.trouble.pop("signer", None)
-        effect = cargo.sent(batch, tx_hash)
-        made.append(NewAttempt(slot.nonce, raw, Attempt(tx_hash, bid, gas, head), effect.move))
+        desk.report("signer", None)
+        effect = NO_EFFECT if order.void else desk.cargo(batch).sent(batch, tx_hash)
+        made.append(NewAttempt(slot.nonce, raw, Attempt(tx_hash, order.bid, gas, head, order.void), effect.move))
         if not slot.attempts:
             effects.append(effect)
     if not made:
@@ -70,30 +89,50 @@ async def sign(desk: Desk, wanted: Sequence[tuple[Slot, Bid]], head: int) -> lis
     desk.hook("record")
     await desk.store.record_attempts(made)
     desk.hook("recorded")
+    _count(desk, orders[: len(made)])
     for effect in effects:
         desk.tell(effect)
     return made
 
 
-async def gas_limit(desk: Desk, batch: StoredBatch, bound: int) -> int:
-    """Gas for a batch: what the chain estimates plus a quarter, or the cargo's bound."""
+def _count(desk: Desk, orders: Sequence[Order]) -> None:
+    for order in orders:
+        desk.meter.attempt()
+        voided_before = any(attempt.void for attempt in order.slot.attempts)
+        if order.void and not voided_before:
+            desk.meter.voided()
+        elif order.slot.attempts:
+            desk.meter.bumped()
+
+
+async def _content(desk: Desk, order: Order, batch: StoredBatch) -> tuple[bytes, bytes, int]:
+    """Receiver, calldata and gas limit: never another content than the batch's, or nothing at all to ourselves."""
+    slot = order.slot
+    to, data = (desk.gas_signer.address, b"") if order.void else (desk.domain.contract, batch.calldata)
+    known = next((attempt.gas_limit for attempt in slot.attempts if attempt.void == order.void), None)
+    bound = TRANSFER_GAS if order.void else desk.cargo(batch).gas_limit(len(batch.items))
+    return to, data, known or await _gas_limit(desk, to, data, bound)
+
+
+async def _gas_limit(desk: Desk, to: bytes, data: bytes, bound: int) -> int:
+    """What the chain estimates plus a quarter, or the bound. A plain transfer costs exactly the same everywhere."""
     if not desk.settings.estimate_gas:
         return bound
     try:
-        estimate = await desk.chain.estimate_gas(desk.gas_signer.address, desk.domain.contract, batch.calldata)
+        estimate = await desk.chain.estimate_gas(desk.gas_signer.address, to, data)
     except ChainAnswerError:
         return bound  # it is committed to its nonce and goes out all the same; its receipt will tell
-    return estimate * (100 + ESTIMATE_MARGIN_PERCENT) // 100
+    return estimate if estimate == TRANSFER_GAS else estimate * (100 + ESTIMATE_MARGIN_PERCENT) // 100
 
 
-def _signed(desk: Desk, nonce: int, calldata: bytes, gas: int, bid: Bid) -> tuple[bytes, bytes]:
+def _signed(desk: Desk, nonce: int, to: bytes, data: bytes, gas: int, bid: Bid) -> tuple[bytes, bytes]:
     fields: dict[str, object] = {
         "chainId": desk.domain.chain_id,
         "nonce": nonce,
         "gas": gas,
-        "to": desk.domain.contract,
+        "to": to,
         "value": 0,
-        "data": calldata,
+        "data": data,
     }
     if bid.tip_max is None:
         fields["gasPrice"] = bid.fee_max
@@ -109,16 +148,27 @@ async def broadcast(desk: Desk, hashes: Sequence[bytes], raws: Mapping[bytes, by
         desk.hook("send")
         answer = await desk.chain.send_raw(raw)
         desk.hook("sent")
+        for provider, one in answer.by:
+            desk.meter.sent(provider, classify(one).value)
         found = classify(answer)
         if answer.accepted or answer.code is not None:
+            if found is SendClass.NONCE_TOO_HIGH:
+                desk.sent_at.clear()  # a predecessor is missing there: all of them go out again, in nonce order
             desk.sent_at[tx_hash] = Sent(head, desk.clock())
-        if found is SendClass.INSUFFICIENT_FUNDS:
-            desk.trouble["gas"] = "the node says the gas account cannot pay for the next transaction"
-        elif found is SendClass.NEVER_VALID:
-            desk.trouble["send"] = f"the node will never take a transaction of ours: {answer.message}"
-        elif found in (SendClass.ACCEPTED, SendClass.ALREADY_KNOWN):
-            desk.trouble.pop("send", None)
-        if found not in (SendClass.ACCEPTED, SendClass.ALREADY_KNOWN):
-            log.warning("send", extra={"tx": "0x" + tx_hash.hex(), "class": found.value, "answer": answer.message})
+        _note(desk, tx_hash, found, answer.message)
         if found is SendClass.AMBIGUOUS and answer.code is None:
             break  # no answer: the endpoint is away, the rest would only wait for it one by one
+
+
+def _note(desk: Desk, tx_hash: bytes, found: SendClass, message: str) -> None:
+    """Remember what an answer suggests; none of it decides what becomes of the transaction."""
+    if found in (SendClass.ACCEPTED, SendClass.ALREADY_KNOWN):
+        desk.report("send", None)
+        return
+    if found is SendClass.UNDERPRICED:
+        desk.underpriced.add(tx_hash)
+    elif found is SendClass.INSUFFICIENT_FUNDS:
+        desk.report("gas", "the node says the gas account cannot pay for the next transaction: fill it")
+    elif found is SendClass.NEVER_VALID:
+        desk.report("send", f"the node will never take a transaction of ours: {message}")
+    log.warning("send", extra={"tx": "0x" + tx_hash.hex(), "class": found.value, "answer": message})

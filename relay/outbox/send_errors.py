@@ -53,6 +53,7 @@ TABLE: tuple[tuple[str, SendClass], ...] = (
     ("pool is full", SendClass.POOL_FULL),
     ("queue full", SendClass.POOL_FULL),
     ("limit exceeded", SendClass.POOL_FULL),
+    ("in-flight transaction limit", SendClass.POOL_FULL),  # an account with code (EIP-7702)
     ("invalid chain id", SendClass.NEVER_VALID),
     ("invalid sender", SendClass.NEVER_VALID),
     ("intrinsic gas too low", SendClass.NEVER_VALID),

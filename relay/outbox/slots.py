@@ -1,10 +1,18 @@
 """What to do with one nonce slot, given what the chain shows. The loop only obeys.
 
-Pure. States: `reserved → live → mined → final`; `mined → live` on a reorg; `foreign` when another user of the key
-consumed the nonce.
+Pure. The life of a nonce:
+
+    reserved ──sign──▶ live ──in a canonical block──▶ mined ──its block is final──▶ final
+                       │  ▲                            │
+                       │  └────its block left the chain┘
+                       └──used at finality, none of ours, others agree──▶ foreign
+
+Signing again (higher fees, or a *void* self-send that an operator asked for) leaves it live; every attempt stays
+watched, and whichever is mined decides. Once a void is signed only the void is raised and sent. A final void, a final
+failure and a foreign nonce release what the batch carried; nothing else does.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
@@ -31,11 +39,12 @@ class Attempt:
     bid: Bid
     gas_limit: int
     created_at_block: int
+    void: bool = False  # a self-send of nothing, which only uses the nonce up
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A nonce and what was committed to it; the last three are set while it is mined."""
+    """A nonce and what was committed to it; hash, number and block are set while it is mined."""
 
     nonce: int
     state: SlotState
@@ -44,6 +53,11 @@ class Slot:
     tx_hash: bytes | None = None
     block_number: int | None = None
     block_hash: bytes | None = None
+    void_by: str | None = None  # who asked for it to be voided
+
+    def attempt(self, tx_hash: bytes) -> Attempt:
+        """The attempt with this hash."""
+        return next(attempt for attempt in self.attempts if attempt.tx_hash == tx_hash)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +81,15 @@ class Seen:
     market: Fees
     sent_at: Mapping[bytes, Sent]
     now_s: float  # of the clock in `sent_at`
+    underpriced: Collection[bytes] = ()  # attempts whose fee a node refused, whatever the market says
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Patience. Some chains make no blocks without transactions, so sending again also goes by time."""
+    """Patience, made by `relay.outbox.pace` for the chain's pace.
+
+    Some chains make no blocks without transactions, so sending again also goes by time.
+    """
 
     resend_blocks: int = 2
     resend_s: float = 15.0
@@ -84,7 +102,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """Make and commit the first attempt."""
+    """Make, commit and broadcast the first attempt: of the batch, or a void if that was asked for before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +140,16 @@ class Raise:
 
 
 @dataclass(frozen=True, slots=True)
+class Void:
+    """Make, commit and broadcast the first self-send of nothing, with higher fees than the newest attempt."""
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """Nothing to do."""
 
 
-Action: TypeAlias = Sign | Mine | Unmine | Finalize | Estrange | Send | Raise | Wait
+Action: TypeAlias = Sign | Mine | Unmine | Finalize | Estrange | Send | Raise | Void | Wait
 
 
 def decide(slot: Slot, seen: Seen, policy: Policy) -> Action:
@@ -134,8 +157,9 @@ def decide(slot: Slot, seen: Seen, policy: Policy) -> Action:
 
     (1) reserved: sign. (2) mined, but its block left the chain: live again. (3) mined at or below the finality point
     and its receipt still there: finalize. (4) live with a canonical receipt: mined. (5) nonce used at finality, no
-    receipt of ours: foreign. (6) first in line, stuck and underbid: raise. (7) not sent by this process, or not for
-    a while: send. A receipt without its canonical block, or a nonce used but not finally, decides nothing.
+    receipt of ours: foreign. (6) to be voided: void. (7) first in line, stuck and underbid: raise. (8) not sent by this
+    process, or not for a while: send. A receipt without its canonical block, or a nonce used but not finally, decides
+    nothing.
     """
     if slot.state is SlotState.RESERVED:  # (1)
         return Sign()
@@ -152,11 +176,13 @@ def _decide_live(slot: Slot, seen: Seen, policy: Policy) -> Action:
     if slot.nonce < seen.nonce:  # used, by whom is open until it is final
         return Estrange() if seen.nonce_final > slot.nonce and not known else Wait()  # (5)
     newest = slot.attempts[-1]
+    if slot.void_by is not None and not newest.void:  # (6)
+        return Void()
     stuck = slot.nonce == seen.nonce and seen.head - newest.created_at_block >= policy.bump_blocks
-    if stuck and not newest.bid.covers(seen.market):  # (6)
+    if stuck and (newest.tx_hash in seen.underpriced or not newest.bid.covers(seen.market)):  # (7)
         return Raise()
     due = policy.resend_due(seen.sent_at.get(newest.tx_hash), seen.head, seen.now_s)
-    return Send() if due else Wait()  # (7)
+    return Send() if due else Wait()  # (8)
 
 
 def _decide_mined(slot: Slot, seen: Seen) -> Action:
@@ -170,3 +196,8 @@ def _decide_mined(slot: Slot, seen: Seen) -> Action:
     if number <= seen.finalized and receipt is not None and receipt.block_hash == slot.block_hash:  # (3)
         return Finalize(receipt)
     return Wait()
+
+
+def worst_case(slots: Iterable[Slot]) -> int:
+    """Wei that the transactions under way can cost: of each nonce the newest attempt, which has the highest fees."""
+    return sum(slot.attempts[-1].bid.cost(slot.attempts[-1].gas_limit) for slot in slots if slot.attempts)

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, and_, func, select, text, update
 from relay.outbox.fees import Bid
 from relay.outbox.slots import Attempt, Slot, SlotState
 from relay.store import outbox_leases as leases
+from relay.store.controls import Pause, paused
 from relay.store.engine import Database
 from relay.store.outbox_leases import ChainMismatchError, LeaseLostError
 from relay.store.outbox_tables import attempts, batch_scores, batches, slots
@@ -21,7 +22,7 @@ from relay.store.writer import Writer
 
 __all__ = [
     "ChainMismatchError", "Change", "Landed", "LeaseLostError", "Move", "NewAttempt", "OutboxStore",
-    "SealConflictError", "Sealed", "StoredBatch",
+    "Pause", "SealConflictError", "Sealed", "StoredBatch",
 ]  # fmt: skip
 
 # A literal, because both databases use a partial index only for its own words.
@@ -32,7 +33,7 @@ Move: TypeAlias = Callable[[Connection, int], None]
 
 
 class SealConflictError(Exception):
-    """An item of the batch is not waiting any more; nothing was stored."""
+    """An item of the batch is not waiting any more. Raised by a claim before it changes anything."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Sealed:
 
 @dataclass(frozen=True)
 class NewAttempt:
-    """A signed transaction to be stored before it is sent. `move` runs when it makes its slot live."""
+    """A signed transaction to be stored before it is sent. `move` runs when it is its slot's first."""
 
     nonce: int
     raw: bytes
@@ -83,6 +84,7 @@ class Landed:
     block_hash: bytes
     succeeded: bool
     gas_used: int
+    void: bool = False  # of the attempt: the batch has no part in it
 
 
 Change = tuple[Landed, Move]
@@ -130,26 +132,28 @@ class OutboxStore:
 
     # ------------------------------------------------------------------- reads
 
-    async def unfinished(self) -> list[Slot]:
-        """Slots that are not final, lowest nonce first, with their attempts."""
-        return await self._database.read(self._unfinished)
+    async def look(self) -> tuple[list[Slot], Pause | None]:
+        """Slots that are not final, lowest nonce first, with their attempts; and whether an operator paused the key."""
+        return await self._database.read(lambda c: (self._unfinished(c), paused(c, self._key)))
 
     def _unfinished(self, c: Connection) -> list[Slot]:
         s, a = slots.c, attempts.c
         same = and_(a.chain_id == s.chain_id, a.signer == s.signer, a.nonce == s.nonce)
-        mined = (s.tx_hash, s.block_number, s.block_hash)
         query = (
-            select(s.nonce, s.state, s.batch_id, *mined)
-            .add_columns(a.tx_hash, a.fee_wei_max, a.tip_wei_max, a.gas_limit, a.created_at_block)
+            select(s.nonce, s.state, s.batch_id, s.tx_hash, s.block_number, s.block_hash, s.void_requested_at_ms)
+            .add_columns(s.void_by, a.tx_hash, a.fee_wei_max, a.tip_wei_max, a.gas_limit, a.created_at_block, a.void)
             .select_from(slots.outerjoin(attempts, same))
             .where(*self._mine, IS_UNFINISHED)
-            .order_by(s.nonce, a.created_at_ms, a.fee_wei_max)
+            .order_by(s.nonce, a.created_at_ms, a.void, a.fee_wei_max)
         )
         found: dict[int, Slot] = {}
-        for nonce, state, batch_id, tx_hash, number, block_hash, made, fee, tip, gas, at_block in c.execute(query):
-            attempt = () if made is None else (Attempt(made, Bid(fee, tip), gas, at_block),)
+        for row in c.execute(query):
+            nonce, state, batch_id, tx_hash, number, block_hash, since, by, made, fee, tip, gas, at_block, void = row
+            attempt = () if made is None else (Attempt(made, Bid(fee, tip), gas, at_block, bool(void)),)
             before = found[nonce].attempts if nonce in found else ()
-            found[nonce] = Slot(nonce, SlotState(state), batch_id, before + attempt, tx_hash, number, block_hash)
+            asked = None if since is None else by or "an operator"
+            where = (tx_hash, number, block_hash)
+            found[nonce] = Slot(nonce, SlotState(state), batch_id, before + attempt, *where, asked)
         return list(found.values())
 
     async def batch(self, batch_id: int) -> StoredBatch:
@@ -175,19 +179,28 @@ class OutboxStore:
         highest = c.scalar(select(func.max(slots.c.nonce)).where(*self._mine))
         return None if highest is None else int(highest) + 1
 
+    async def next_nonces(self) -> dict[bytes, int]:
+        """One above the highest nonce ever reserved, for every key that ever sent on this chain, whoever holds it."""
+        query = select(slots.c.signer, func.max(slots.c.nonce)).where(slots.c.chain_id == self._key.chain_id)
+        rows = await self._database.read(lambda c: c.execute(query.group_by(slots.c.signer)).all())
+        return {bytes(signer): int(highest) + 1 for signer, highest in rows}
+
     # ------------------------------------------------------------------ writes
 
-    async def seal(self, sealed: Sequence[Sealed], nonce_if_first: int, foreign_below: int) -> list[Slot]:
+    async def seal(
+        self, sealed: Sequence[Sealed], nonce_if_first: int, foreign_below: int
+    ) -> list[tuple[Slot, Sealed]]:
         """Store batches with their nonces: batch, items, slot, and the cargo's own rows in one commit.
 
         `nonce_if_first`: where to begin when no nonce was ever reserved. `foreign_below`: nonces below it that are
-        not ours are recorded as used by someone else. Raises SealConflictError.
+        not ours are recorded as used by someone else. A batch of which an item is not waiting any more (another key's
+        sender, or an operator, was faster) is left out.
         """
         return await self._writer.run(partial(self._seal, self._epoch, sealed, nonce_if_first, foreign_below))
 
     def _seal(
         self, epoch: int, sealed: Sequence[Sealed], nonce_if_first: int, foreign_below: int, c: Connection
-    ) -> list[Slot]:
+    ) -> list[tuple[Slot, Sealed]]:
         now = self._fence(epoch, c)
         known = self._next_nonce(c)
         nonce = nonce_if_first if known is None else known
@@ -195,12 +208,15 @@ class OutboxStore:
         if known is not None and nonce < foreign_below:
             c.execute(slots.insert(), [{**slot, "nonce": n, "state": "foreign"} for n in range(nonce, foreign_below)])
             nonce = foreign_below
-        made: list[Slot] = []
+        made: list[tuple[Slot, Sealed]] = []
         for one in sealed:
-            one.claim(c, now)
+            try:
+                one.claim(c, now)
+            except SealConflictError:
+                continue
             batch_id = self._insert_batch(one, now, c)
             c.execute(slots.insert(), [{**slot, "nonce": nonce, "state": "reserved", "batch_id": batch_id}])
-            made.append(Slot(nonce, SlotState.RESERVED, batch_id, ()))
+            made.append((Slot(nonce, SlotState.RESERVED, batch_id, ()), one))
             nonce += 1
         return made
 
@@ -239,6 +255,7 @@ class OutboxStore:
                 "tip_wei_max": item.attempt.bid.tip_max,
                 "created_at_ms": now,
                 "created_at_block": item.attempt.created_at_block,
+                "void": int(item.attempt.void),
             }
             for item in made
         ]
@@ -259,8 +276,9 @@ class OutboxStore:
         now = self._fence(epoch, c)
         for item, move in changes:
             where = {"tx_hash": item.tx_hash, "block_number": item.block_number, "block_hash": item.block_hash}
-            changed = self._set_slot(c, item.nonce, "live", state="mined", succeeded=int(item.succeeded), **where)
-            if changed and item.succeeded:
+            how = {"succeeded": int(item.succeeded), "gas_used": item.gas_used}
+            changed = self._set_slot(c, item.nonce, "live", state="mined", **where, **how)
+            if changed and item.succeeded and not item.void:
                 c.execute(update(batches).where(batches.c.id == item.batch_id).values(state="included"))
                 move(c, now)
 
@@ -270,7 +288,7 @@ class OutboxStore:
 
     def _unmined(self, epoch: int, slot: Slot, move: Move, c: Connection) -> None:
         now = self._fence(epoch, c)
-        nothing = {"tx_hash": None, "block_number": None, "block_hash": None, "succeeded": None}
+        nothing = {"tx_hash": None, "block_number": None, "block_hash": None, "succeeded": None, "gas_used": None}
         if self._set_slot(c, slot.nonce, "mined", state="live", **nothing):
             c.execute(update(batches).where(batches.c.id == slot.batch_id).values(state="open"))
             move(c, now)

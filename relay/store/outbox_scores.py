@@ -49,9 +49,9 @@ def claim(ids: Sequence[str]) -> Move:
 
     def run(c: Connection, now_ms: int) -> None:
         free = select(submissions.c.id).where(submissions.c.id.in_(ids), IS_WAITING)
-        locked = len(c.execute(free.with_for_update(skip_locked=True)).all())
-        if locked != len(ids) or move(c, ids, "queued", now_ms, ("accepted",)) != len(ids):
+        if len(c.execute(free.with_for_update(skip_locked=True)).all()) != len(ids):
             raise SealConflictError("a score of the batch is not waiting any more")
+        move(c, ids, "queued", now_ms, ("accepted",))
 
     return run
 

@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 import rlp  # type: ignore[import-untyped]
 
 from relay.chain_types import Block, ChainAnswerError, ChainUnavailableError, Fees, Log, Receipt, SendAnswer
-from relay.contract import TOPICS, decode_submit_scores, unpack_records
+from relay.contract import SUBMIT_SCORES, TOPICS, decode_submit_scores, encode_call, unpack_records
+from relay.contract_moderation import FUNCTIONS, LOGGED, NOT_RECORDED, decode_moderation, marks
 from relay.keccak import keccak
+from relay.revocation import Action
 
 GWEI = 10**9
+MODERATES = {encode_call(name, bytes(32), [], bytes(32))[:4]: action for action, name in FUNCTIONS.items()}
 IS_RECORDED = keccak(b"isRecorded(bytes32,uint64)")[:4]
 
 
@@ -49,11 +52,14 @@ class FakeChain:
         self.base_fee = GWEI
         self.money = 10**21
         self.paused = False
+        self.auditor = True  # the account may moderate
         self.poison: set[int] = set()  # rounds the contract chokes on
         self.gas_fault: set[int] = set()  # nonces whose transaction fails once
         self.down = False
         self.fate: list[str] = []  # of the next sends: "lose request", "lose answer", "drop"
         self.sends = 0
+        self.code_at = b""  # of the account: EIP-7702
+        self.agreed = True  # what the second provider says
         self.pool: dict[int, Tx] = {}
         self.first_nonce = 0
         self._salt = 0
@@ -121,6 +127,8 @@ class FakeChain:
             return ()
         if self.paused:
             return keccak(b"EnforcedPause()")[:4]
+        if tx.data[:4] != SUBMIT_SCORES:
+            return self._moderate(tx, at, before)
         call = decode_submit_scores(tx.data)
         records = unpack_records(call.records)
         if any(record.round_id in self.poison for record in records):
@@ -142,6 +150,31 @@ class FakeChain:
             index = len(before) + len(logs)
             logs.append(Log(self.contract, topics, data, at.number, at.hash, tx.tx_hash, index))
         return tuple(logs) if logs else keccak(b"NothingToRecord()")[:4]
+
+    def _moderate(self, tx: Tx, at: Block, before: Sequence[Log]) -> tuple[Log, ...] | bytes:
+        """The logs of a call that invalidates or reinstates, or its revert data."""
+        action, call = MODERATES[tx.data[:4]], decode_moderation(tx.data)
+        if not self.auditor:
+            return keccak(b"AccessControlUnauthorizedAccount(address,bytes32)")[:4] + bytes(64)
+        past = [*self.all_logs(), *before]
+        scores = (log for log in past if log.topics[:2] == (TOPICS["ScoreSubmitted"], call.game))
+        known = {int.from_bytes(log.topics[3], "big") for log in scores}
+        logs: list[Log] = []
+        for round_id in call.round_ids:
+            if round_id not in known:
+                return NOT_RECORDED + call.game + round_id.to_bytes(32, "big")
+            done = marks(call.game, self.contract, [*past, *logs]).get(round_id)
+            if (done[-1].action if done else Action.REINSTATE) is action:
+                continue
+            topics = (LOGGED[action], call.game, round_id.to_bytes(32, "big"), bytes(32))
+            index = len(before) + len(logs)
+            data = call.reason_hash + bytes(32)
+            logs.append(Log(self.contract, topics, data, at.number, at.hash, tx.tx_hash, index))
+        return tuple(logs) if logs else keccak(b"NothingToRecord()")[:4]
+
+    def marked(self, game: bytes, round_id: int) -> list[Action]:
+        """Every invalidation and reinstatement of a round."""
+        return [mark.action for mark in marks(game, self.contract, self.all_logs()).get(round_id, [])]
 
     def _execute(self, tx: Tx, at: Block, done: Sequence[Receipt]) -> Receipt:
         before = [log for receipt in done for log in receipt.logs]
@@ -180,6 +213,18 @@ class FakeChain:
     async def balance(self, address: bytes) -> int:
         self._up()
         return self.money
+
+    async def code(self, address: bytes) -> bytes:
+        self._up()
+        return self.code_at
+
+    async def confirm_absent(self, address: bytes, hashes: Sequence[bytes], nonce: int, block: int) -> bool:
+        self._up()
+        return self.agreed
+
+    async def confirm_failed(self, tx_hash: bytes, block_hash: bytes) -> bool:
+        self._up()
+        return self.agreed
 
     async def fees(self) -> Fees:
         self._up()

@@ -14,6 +14,7 @@ from relay.outbox.batches import BatchLimits
 from relay.outbox.desk import Desk, Hook, OutboxChain, OutboxSettings, no_hook
 from relay.outbox.loop import Outbox
 from relay.outbox.scores import ScoreCargo
+from relay.outbox.slots import Policy
 from relay.signer import LocalSigner
 from relay.store.engine import Database, open_database
 from relay.store.outbox import OutboxStore
@@ -28,7 +29,12 @@ CONTRACT = b"\xcc" * 20
 RULES = b"\x77" * 32
 CHAIN_ID = 31337
 SETTINGS = OutboxSettings(
-    limits=BatchLimits(size=4, wait_ms=0), confirmations=2, estimate_gas=False, steal_lease=True, lease_ttl_ms=60_000
+    limits=BatchLimits(size=4, wait_ms=0),
+    confirmations=2,
+    policy=Policy(),
+    estimate_gas=False,
+    steal_lease=True,
+    lease_ttl_ms=60_000,
 )
 
 

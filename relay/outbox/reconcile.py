@@ -1,0 +1,58 @@
+"""Where the next nonce is, and what to do when the chain has seen nonces of a key that this database never gave.
+
+Touches the chain and the store through the desk. Another program uses the key, or the database was restored from a
+backup and it was ourselves: what is lost then may be on the chain. So before such a nonce is written down as foreign,
+everything that waits is looked up in final logs; nothing is sent while that is open.
+"""
+
+import logging
+
+from relay.chain_types import Block
+from relay.keccak import checksum_address
+from relay.outbox.desk import Desk
+
+log = logging.getLogger(__name__)
+
+EVERYTHING = 1 << 20  # batches: all that waits
+
+
+async def next_nonces(desk: Desk, head: Block) -> tuple[int, int] | None:
+    """Where a key without history begins, and below what nonces are foreign; None: wait until that is final.
+
+    A sender that has just begun looks at every key this database ever sent with, for all of them share what waits.
+    """
+    own = desk.gas_signer.address
+    keys = {own} if desk.reconciled else {own, *await desk.store.next_nonces()}
+    used = {key: await desk.chain.nonce(key) for key in keys}
+    # Read after the chain, because a healthy sender reserves before it sends.
+    reserved = {own: await desk.store.next_nonce()} if desk.reconciled else await desk.store.next_nonces()
+    ahead = [key for key in keys if (ours := reserved.get(key)) is not None and used[key] > ours]
+    if ahead:
+        finalized = await desk.chain.finalized(desk.settings.confirmations, head)
+        for key in ahead:
+            if await desk.chain.nonce(key, finalized) < used[key]:
+                desk.report("nonce", _waiting(key, reserved[key], used[key]))
+                return None
+            log.error("nonces of a gas key were used elsewhere", extra={"key": checksum_address(key)})
+        desk.meter.foreign()
+        await sweep(desk, head, finalized)
+    desk.report("nonce", None)
+    desk.reconciled = True
+    return used[own], used[own]
+
+
+def _waiting(key: bytes, ours: int | None, used: int) -> str:
+    return (
+        f"another program uses the gas key {checksum_address(key)} (or this database is older than the chain): nonces "
+        f"from {ours} to {used - 1} are not ours; sending goes on when they are final"
+    )
+
+
+async def sweep(desk: Desk, head: Block, finalized: int) -> None:
+    """Look everything that waits up in final logs, and take over what is there."""
+    for cargo in desk.cargoes.values():
+        due = await desk.due(cargo, head, EVERYTHING, 0)
+        for plan in due.plans:
+            effect = await cargo.done_elsewhere(plan, finalized)
+            await desk.store.apply(effect.move)
+            desk.tell(effect)
