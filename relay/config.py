@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 
 from relay.config_sources import SourcedSettings
+from relay.outbox.fees import FeeKind
 
 
 class Settings(SourcedSettings):
@@ -41,9 +42,15 @@ class Settings(SourcedSettings):
     signer_port: int = Field(9000, ge=0, le=65535, description="port of `signer`")
     chain_id: int = Field(0, ge=0, description="chain that `signer` signs for; it asks none")
     signer_token_file: Path | None = Field(None, description="bearer token that `signer` asks for and `relay` shows")
-    poll_ms: int = Field(250, ge=10, description="how often a chain without subscriptions is asked for news")
-    batch_size: int = Field(100, ge=1, le=500, description="scores per transaction at most")
-    batch_wait_ms: int = Field(250, ge=0, description="how long a score waits for company before it is sent alone")
+    poll_ms: int = Field(0, ge=0, description="how often the chain is asked for news; 0: four times per block")
+    batch_size: int = Field(500, ge=1, le=500, description="scores per transaction at most")
+    batch_wait_ms: int = Field(
+        0,
+        ge=0,
+        description="how long a score waits for company; 0: a block's time, 0.25 to 12 s (0.25 on test chains)",
+    )
+    in_flight: int = Field(16, ge=1, le=64, description="transactions per key that are in no block yet, at most")
+    fees: FeeKind = Field("auto", description="`eip1559`, `legacy`, or `auto`: what the chain's blocks show")
     fee_cap_gwei: int = Field(500, ge=1, description="most that is offered per gas; at it a stuck transaction waits")
     receipt_days: int = Field(7, ge=1, le=365, description="how long a receipt may be carried to the chain")
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="how much is logged")
