@@ -25,6 +25,7 @@ from relay.cli_options import (
     console,
     read_settings,
 )
+from relay.cli_outbox import check, outbox
 from relay.cli_signing import roles, signer
 from relay.errors import StartupError
 
@@ -42,6 +43,8 @@ app = typer.Typer(
 keys = typer.Typer(help="API keys: create, list, revoke. Only hashes are stored.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 app.add_typer(roles, name="roles")
+app.add_typer(outbox, name="outbox")
+app.command()(check)
 
 
 def main() -> None:

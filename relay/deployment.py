@@ -32,7 +32,14 @@ class DeploymentError(Exception):
     """The contract is not (or cannot be put) where it should be; the message says what to do."""
 
 
-class DeployChain(Protocol):
+class ViewChain(Protocol):
+    """A chain that answers view functions."""
+
+    async def call(self, to: bytes, data: bytes, sender: bytes | None = None) -> bytes:
+        """eth_call."""
+
+
+class DeployChain(ViewChain, Protocol):
     """What deployment needs of a chain."""
 
     async def chain_id(self) -> int:
@@ -49,9 +56,6 @@ class DeployChain(Protocol):
 
     async def code(self, address: bytes) -> bytes:
         """Code at an address."""
-
-    async def call(self, to: bytes, data: bytes, sender: bytes | None = None) -> bytes:
-        """eth_call."""
 
     async def estimate_gas(self, sender: bytes, to: bytes | None, data: bytes) -> int:
         """eth_estimateGas."""
@@ -138,12 +142,12 @@ async def verify(chain: DeployChain, contract: bytes, roles: Roles) -> None:
         )
 
 
-async def has_role(chain: DeployChain, contract: bytes, role: bytes, address: bytes) -> bool:
+async def has_role(chain: ViewChain, contract: bytes, role: bytes, address: bytes) -> bool:
     """Whether the contract lists the account under the role."""
     return bool(decode_result("hasRole", await chain.call(contract, encode_call("hasRole", role, address))))
 
 
-async def rules_active(chain: DeployChain, contract: bytes, game_id: str, rules_hash: bytes) -> bool:
+async def rules_active(chain: ViewChain, contract: bytes, game_id: str, rules_hash: bytes) -> bool:
     """Whether the contract records scores of this game under these rules."""
     call = encode_call("isActive", game_key(game_id), rules_hash)
     return bool(decode_result("isActive", await chain.call(contract, call)))

@@ -13,7 +13,9 @@ from indexer.app import build as build_indexer
 from indexer.config import IndexerSettings
 from relay.api.application import RelayParts, document_of, relay_operations
 from relay.api.devnet import DevnetProxy
+from relay.api.outbox_parts import OutboxParts
 from relay.api.revocations import Revocations
+from relay.chain_pool import ChainPool
 from relay.config import Settings
 from relay.games import Games
 from relay.intake import Intake
@@ -33,7 +35,9 @@ def openapi_document() -> bytes:
         writer = Writer(database)
         progress = Progress()
         revocations = Revocations(database, writer, progress, lambda: None)
-        relay = RelayParts(Intake(writer, database, None, _games(), progress), database, revocations)
+        nowhere = ChainPool([])
+        outbox = OutboxParts(database, writer, nowhere, 0, dict, nowhere.providers)
+        relay = RelayParts(Intake(writer, database, None, _games(), progress), database, revocations, outbox)
         indexer = build_indexer(
             IndexerSettings(games={DEFAULT_GAME: {}}), database, rpc_url=NOWHERE, contract=NOBODY, writer=writer
         )

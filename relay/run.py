@@ -160,7 +160,7 @@ class Composition:
         await service.start()
         stack.push_async_callback(service.stop)
         self._relay = service
-        return RelayParts(service.intake, database, service.revocations, service.head)
+        return RelayParts(service.intake, database, service.revocations, service.outbox, service.head)
 
     async def _start_indexer(
         self, stack: AsyncExitStack, database: Database, writer: Writer, footing: Footing, games: Games

@@ -65,8 +65,8 @@ class RelayParts:
     intake: Intake
     database: Database
     revocations: Revocations
+    outbox: OutboxParts
     head: Callable[[], int | None] = field(default=lambda: None)
-    outbox: OutboxParts | None = None
 
 
 def application(
@@ -87,8 +87,7 @@ def application(
     listed = list(operations)
     fetches: list[Fetch] = []
     if relay is not None:
-        if relay.outbox is not None:
-            fetches.append(partial(families, relay.outbox))
+        fetches.append(partial(families, relay.outbox))
         listed = [*relay_operations(relay), *listed]
         origins |= relay.intake.games.origins()
         sources.append(lambda: _intake_numbers(relay.intake))
@@ -130,7 +129,7 @@ def relay_operations(relay: RelayParts) -> list[Operation]:
             ("QUERY_INVALID", "NOT_AUTHENTICATED", "FORBIDDEN_ROLE", "STORE_UNAVAILABLE"), FLAG_READERS,
             query=FlagQuery, tag="Audit", aliases=("/audit-flags", "/api/economy/audit-flags"),
         ),
-        *(outbox_operations(relay.outbox) if relay.outbox is not None else ()),
+        *outbox_operations(relay.outbox),
     ]  # fmt: skip
 
 

@@ -11,19 +11,15 @@ from typing import Any, TypeVar
 from relay.api.operations import Answer, Call, Operation, Response, answer
 from relay.api.outbox_documents import (
     Controlled,
+    KeyDocument,
     OutboxDocument,
-    ProviderDocument,
     Reason,
     RetryAccepted,
-    Stuck,
     VoidAccepted,
     VoidRequest,
-    action_document,
     key_document,
-    parked_document,
+    outbox_document,
     pause_document,
-    revocations_document,
-    state_documents,
 )
 from relay.api.outbox_parts import OutboxParts
 from relay.api.pages import rfc3339, storable
@@ -33,12 +29,10 @@ from relay.keccak import checksum_address
 from relay.store import controls, outbox_view
 from relay.store.engine import StoreUnavailableError
 from relay.store.outbox_leases import Key
-from relay.store.revocations import Backlog, backlog
 
 T = TypeVar("T")
 
 TAG = "Operations"
-ACTIONS_SHOWN = 20
 BALANCE_S_MAX = 3.0
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 WATCHERS = frozenset({"auditor", "admin"})
@@ -59,23 +53,12 @@ class OutboxEndpoints:
         _whole_system(call)
         parts = self._parts
 
-        def job(c: Any) -> tuple[outbox_view.View, list[outbox_view.Parked], Sequence[Backlog], list[controls.Action]]:
-            view = outbox_view.view(c, parts.chain_id, parts.database.now_ms(c))
-            return view, outbox_view.parked(c), backlog(c), controls.actions(c, ACTIONS_SHOWN)
-
-        view, parked, orders, actions = await self._read(job)
-        balances = await self._balances([one.key.signer for one in view.keys])
-        document = OutboxDocument(
-            chain_id=parts.chain_id,
-            at=rfc3339(view.now_ms),
-            states=state_documents(view.depth, view.now_ms),
-            keys=[self._key(one, view.now_ms, balances[one.key.signer]) for one in view.keys],
-            providers=[ProviderDocument(*one) for one in parts.providers()],
-            parked=[parked_document(one) for one in parked],
-            revocations=[revocations_document(one) for one in orders],
-            actions=[action_document(one) for one in actions],
+        seen = await self._read(
+            lambda c: outbox_view.everything(c, parts.chain_id, parts.database.now_ms(c)),
         )
-        return answer(document, 200, NO_STORE)
+        balances = await self._balances([one.key.signer for one in seen.view.keys])
+        keys = [self._key(one, seen.view.now_ms, balances[one.key.signer]) for one in seen.view.keys]
+        return answer(outbox_document(parts.chain_id, seen, keys, parts.providers()), 200, NO_STORE)
 
     async def pause(self, call: Call) -> Answer:
         """Let a key sign and broadcast nothing; it still watches and settles what is under way."""
@@ -107,18 +90,12 @@ class OutboxEndpoints:
         self._wake()
         return answer(RetryAccepted(submission_id, "accepted"), 202)
 
-    def _key(self, view: outbox_view.KeyView, now_ms: int, balance_wei: int | None) -> Any:
+    def _key(self, view: outbox_view.KeyView, now_ms: int, balance_wei: int | None) -> KeyDocument:
         sender = self._parts.senders().get(view.key.signer)
-        trouble = dict(sender.trouble) if sender is not None else {}
-        if not view.led and view.slots:
-            trouble["lease"] = "transactions are under way and no process holds this key's lease: start a relay with it"
+        if sender is None:
+            return key_document(view, now_ms, balance_wei=balance_wei)
         return key_document(
-            view,
-            now_ms,
-            carries=[] if sender is None else list(sender.carries),
-            here=sender is not None,
-            balance_wei=balance_wei,
-            stuck=[Stuck(what, detail) for what, detail in sorted(trouble.items())],
+            view, now_ms, carries=sender.carries, here=True, balance_wei=balance_wei, trouble=sender.trouble
         )
 
     async def _balances(self, addresses: Sequence[bytes]) -> dict[bytes, int | None]:

@@ -3,19 +3,20 @@
 Pure. Amounts of wei are JSON strings of digits, because they pass 2^53; times are RFC 3339, ages whole seconds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from relay.api.pages import rfc3339
+from relay.chain_types import ProviderState
 from relay.keccak import checksum_address
-from relay.store.controls import Action, Pause
-from relay.store.outbox_view import AttemptView, Depth, KeyView, Parked, SlotView
-from relay.store.revocations import Backlog
+from relay.store.controls import Pause
+from relay.store.outbox_view import AttemptView, Depth, KeyView, Seen, SlotView
 from relay.strict_json import Request
 
+NO_TROUBLE: Mapping[str, str] = {}
 Why = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"\S", description="kept in the record of actions")]
 
 
@@ -174,6 +175,28 @@ class RetryAccepted(msgspec.Struct, frozen=True, rename="camel"):
     status: str
 
 
+def outbox_document(
+    chain_id: int, seen: Seen, keys: list[KeyDocument], providers: Sequence[ProviderState] = ()
+) -> OutboxDocument:
+    """Return the whole document; `keys` hold what only a process knows of its senders."""
+    return OutboxDocument(
+        chain_id=chain_id,
+        at=rfc3339(seen.view.now_ms),
+        states=state_documents(seen.view.depth, seen.view.now_ms),
+        keys=keys,
+        providers=[ProviderDocument(*one) for one in providers],
+        parked=[
+            ParkedDocument(one.submission_id, one.game_id, one.reason, rfc3339(one.since_ms)) for one in seen.parked
+        ],
+        revocations=[
+            RevocationsDocument(one.state, one.orders, rfc3339(one.oldest_at_ms), one.detail) for one in seen.orders
+        ],
+        actions=[
+            ActionDocument(rfc3339(one.at_ms), one.actor, one.action, one.subject, one.reason) for one in seen.actions
+        ],
+    )
+
+
 def state_documents(depth: Mapping[str, Depth], now_ms: int) -> list[StateDocument]:
     """Return one line per state."""
     return [
@@ -188,12 +211,21 @@ def pause_document(pause: Pause | None) -> PauseDocument | None:
 
 
 def key_document(
-    view: KeyView, now_ms: int, *, carries: list[str], here: bool, balance_wei: int | None, stuck: list[Stuck]
+    view: KeyView,
+    now_ms: int,
+    *,
+    carries: Sequence[str] = (),
+    here: bool = False,
+    balance_wei: int | None = None,
+    trouble: Mapping[str, str] = NO_TROUBLE,
 ) -> KeyDocument:
-    """Return a key as shown; what the database does not know is given."""
+    """Return a key as shown; what the database does not know is given by the process that knows it."""
+    stuck = dict(trouble)
+    if not view.led and view.slots:
+        stuck["lease"] = "transactions are under way and no process holds this key's lease: start a relay with it"
     return KeyDocument(
         address=checksum_address(view.key.signer),
-        carries=carries,
+        carries=list(carries),
         holder=view.holder,
         epoch=view.epoch,
         leads=view.led,
@@ -202,24 +234,9 @@ def key_document(
         next_nonce=view.next_nonce,
         balance_wei=None if balance_wei is None else str(balance_wei),
         reserved_wei=str(view.reserved_wei),
-        stuck=stuck,
+        stuck=[Stuck(what, detail) for what, detail in sorted(stuck.items())],
         in_flight=[_nonce(slot, now_ms) for slot in view.slots],
     )
-
-
-def parked_document(one: Parked) -> ParkedDocument:
-    """Return a parked score as shown."""
-    return ParkedDocument(one.submission_id, one.game_id, one.reason, rfc3339(one.since_ms))
-
-
-def revocations_document(one: Backlog) -> RevocationsDocument:
-    """Return the orders of one state as shown."""
-    return RevocationsDocument(one.state, one.orders, rfc3339(one.oldest_at_ms), one.detail)
-
-
-def action_document(one: Action) -> ActionDocument:
-    """Return a recorded action as shown."""
-    return ActionDocument(rfc3339(one.at_ms), one.actor, one.action, one.subject, one.reason)
 
 
 def _nonce(slot: SlotView, now_ms: int) -> NonceDocument:

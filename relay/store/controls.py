@@ -150,5 +150,5 @@ def _must_be_known(c: Connection, key: Key) -> None:
     if c.execute(held.with_for_update()).first() is None:
         raise CallerError(
             "SENDER_UNKNOWN",
-            f"{checksum_address(key.signer)} sends nothing on chain {key.chain_id}: see GET /api/outbox",
+            f"{checksum_address(key.signer)} sends nothing on chain {key.chain_id}: see GET /api/outbox, or `fairscore outbox show`",
         )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 
 T = TypeVar("T")
@@ -100,10 +100,7 @@ def open_database(url: str) -> Database:
         ValueError: not a URL, or of another database or an in-memory SQLite, which no restart survives.
         OSError: the folder of a SQLite file cannot be made.
     """
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):  # its text could hold the password
-        raise ValueError("the database's URL cannot be read: use sqlite:///file or postgresql://…") from None
+    parsed = _parsed(url)
     backend = parsed.get_backend_name()
     if backend == "postgresql":
         return Database(create_engine(parsed, pool_size=READ_THREADS + 4, pool_pre_ping=True))
@@ -114,6 +111,24 @@ def open_database(url: str) -> Database:
     event.listen(engine, "connect", _sqlite_connect)
     event.listen(engine, "begin", _sqlite_begin)
     return Database(engine)
+
+
+def _parsed(url: str) -> URL:
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError):  # its text could hold the password
+        raise ValueError("the database's URL cannot be read: use sqlite:///file or postgresql://…") from None
+
+
+def absent_file(url: str) -> Path | None:
+    """Return the SQLite file that opening `url` would make; None where it exists, or the database is a server's.
+
+    Raises:
+        ValueError: not a URL.
+    """
+    parsed = _parsed(url)
+    path = Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
+    return path if path is not None and not path.exists() else None
 
 
 def _sqlite_connect(dbapi_connection: Any, _record: object) -> None:  # the driver's own type is private to SQLAlchemy

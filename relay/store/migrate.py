@@ -4,7 +4,10 @@ Touches the database through Alembic. Each package has its own migrations folder
 and indexer can share one database or have one each.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
+from typing import NamedTuple
 
 from alembic import command
 from alembic.config import Config
@@ -38,6 +41,57 @@ def head(package: str) -> str | None:
     return ScriptDirectory.from_config(configuration(package)).get_current_head()
 
 
+class Version(NamedTuple):
+    """Where a database is (`at`, None: empty) and where this program would bring it (`head`).
+
+    `missing`: how many migrations lie between; None: the database is of a newer program.
+    """
+
+    at: str | None
+    head: str | None
+    missing: int | None
+
+    @property
+    def current(self) -> bool:
+        """Whether it is of this program's version."""
+        return self.missing == 0
+
+
+def version(connection: Connection, package: str) -> Version:
+    """Return the version of the database, which is only looked at."""
+    scripts = ScriptDirectory.from_config(configuration(package))
+    newest_first = [script.revision for script in scripts.walk_revisions()]
+    at = current(connection, package)
+    if at is None:
+        missing: int | None = len(newest_first)
+    else:
+        missing = newest_first.index(at) if at in newest_first else None
+    return Version(at, scripts.get_current_head(), missing)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn what a driver says of a database that cannot be used into a sentence of what to check.
+
+    Raises:
+        StoreUnavailableError: it cannot be reached, or is not a database.
+    """
+    try:
+        yield
+    except StoreUnavailableError as error:
+        cause = error.__cause__
+        raise _unusable(cause if isinstance(cause, DBAPIError) else error) from error
+    except DBAPIError as error:
+        if not unavailable(error) and type(error) is not DatabaseError:  # the driver's own: the file is damaged
+            raise
+        raise _unusable(error) from error
+
+
+def _unusable(error: Exception) -> StoreUnavailableError:
+    reason = str(getattr(error, "orig", error)).strip().partition("\n")[0]
+    return StoreUnavailableError(f"the database cannot be used ({reason}): check FAIRSCORE_DATABASE_URL")
+
+
 def upgrade(database: Database, package: str) -> str | None:
     """Run every missing migration of `package` in one transaction; returns the revision reached.
 
@@ -45,13 +99,8 @@ def upgrade(database: Database, package: str) -> str | None:
         SchemaVersionError: the database was written by a newer program.
         StoreUnavailableError: it cannot be reached, or is not a database; with what to check.
     """
-    try:
+    with explained():
         return _upgrade(database, package)
-    except DBAPIError as error:
-        if not unavailable(error) and type(error) is not DatabaseError:  # the driver's own: the file is damaged
-            raise
-        reason = str(error.orig).strip().partition("\n")[0]
-        raise StoreUnavailableError(f"the database cannot be used ({reason}): check FAIRSCORE_DATABASE_URL") from error
 
 
 def _upgrade(database: Database, package: str) -> str | None:

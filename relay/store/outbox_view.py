@@ -13,6 +13,7 @@ from relay.store import controls
 from relay.store.controls import Pause
 from relay.store.outbox_leases import Key
 from relay.store.outbox_tables import attempts, batch_scores, batches, leases, slots
+from relay.store.revocations import Backlog, backlog
 from relay.store.tables import history, submissions
 
 # Literals, because both databases use a partial index only for its own words.
@@ -22,6 +23,7 @@ IS_UNRESOLVED = text("batch_scores.unresolved = 1")
 IS_ASIDE = text("submissions.status IN ('held', 'parked')")
 DEPTH_STATES = ("accepted", "queued", "sent", "included", "held", "parked")
 PARKED_MAX = 100
+ACTIONS_MAX = 20
 
 
 class Depth(NamedTuple):
@@ -97,6 +99,25 @@ class Parked(NamedTuple):
     game_id: str
     reason: str
     since_ms: int
+
+
+class Seen(NamedTuple):
+    """A view with what is set aside, revocations under way, and the newest actions of operators."""
+
+    view: View
+    parked: Sequence["Parked"]
+    orders: Sequence[Backlog]
+    actions: Sequence[controls.Action]
+
+
+def everything(c: Connection, chain_id: int, now_ms: int) -> Seen:
+    """Return all that an operator sees of a chain."""
+    return Seen(view(c, chain_id, now_ms), parked(c), backlog(c), controls.actions(c, ACTIONS_MAX))
+
+
+def chain_ids(c: Connection) -> list[int]:
+    """Return the chains that anything was ever sent to from this database."""
+    return list(c.scalars(select(leases.c.chain_id).distinct().order_by(leases.c.chain_id)))
 
 
 def view(c: Connection, chain_id: int, now_ms: int) -> View:

@@ -11,8 +11,10 @@ import pytest
 from relay.api.application import RelayParts, application
 from relay.api.asgi import Api
 from relay.api.auth import KeyRing
+from relay.api.outbox_parts import OutboxParts
 from relay.api.revocations import Revocations
 from relay.attestation import Domain
+from relay.chain_pool import ChainPool
 from relay.games import GameConfig, Games
 from relay.group import Attestor
 from relay.health import Check
@@ -111,7 +113,9 @@ async def running(url: str, *games: GameConfig, signer: bool = True) -> AsyncIte
 
     woken: list[None] = []
     revocations = Revocations(database, writer, progress, lambda: woken.append(None))
-    parts = RelayParts(intake, database, revocations)
+    nowhere = ChainPool([])
+    outbox = OutboxParts(database, writer, nowhere, DOMAIN.chain_id, dict, nowhere.providers)
+    parts = RelayParts(intake, database, revocations, outbox)
     api = application(ready=ready, relay=parts, authenticate=KeyRing(database, writer))
     try:
         yield Relay(database, writer, intake, api, KeyStore(database), woken, checks)

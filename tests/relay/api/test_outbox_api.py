@@ -91,7 +91,7 @@ async def desk_at(url: str) -> AsyncIterator[Desk]:
         revocations = Revocations(b.database, b.writer, progress, lambda: None)
         api = application(
             ready=ready,
-            relay=RelayParts(intake, b.database, revocations, outbox=parts),
+            relay=RelayParts(intake, b.database, revocations, parts),
             authenticate=KeyRing(b.database, b.writer),
         )
         relay = Relay(b.database, b.writer, intake, api, KeyStore(b.database), [])
