@@ -90,8 +90,9 @@ class SignerService:
             )
             try:
                 text = answer.read(ANSWER_MAX, decode_content=True).decode("utf-8", "replace")
+                if len(text) >= ANSWER_MAX:  # nothing that is awaited is so long: do not wait for its end
+                    answer.close()
             finally:
-                answer.drain_conn()
                 answer.release_conn()
         except (HTTPError, OSError) as error:
             self._rest_until = time.monotonic() + REST_S

@@ -9,16 +9,20 @@ import hmac
 import ipaddress
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import uvloop
 
 from relay import logs
+from relay.api.application import VERSION
 from relay.api.asgi import Api
+from relay.api.health import HealthEndpoints
 from relay.api.operations import Answer, Call, Credential, Operation, answer
 from relay.attestation import Domain
 from relay.config import Settings
 from relay.errors import CallerError, PayloadError, SignerError, StartupError
+from relay.health import Check
 from relay.keccak import checksum_address, keccak
 from relay.keyring import Keyring, KeySources, ReadKeys, senders
 from relay.server import PortInUseError, Server, listen
@@ -118,8 +122,14 @@ class SignerEndpoints:
         return Answer(200, b"0x" + held.signer.sign(keccak(data)).hex().encode(), TEXT)
 
 
+def _told(held: Mapping[bytes, Held]) -> str:
+    """Return which keys there are and what for."""
+    does = ((checksum_address(one.signer.address), one.policy.sends is None) for one in held.values())
+    return ", ".join(f"{account} {'attests' if attests else 'sends'}" for account, attests in does)
+
+
 def application(vault: Vault, secret: str | None) -> Api:
-    """Return the ASGI application; with a `secret` everything but /upcheck needs it as bearer token."""
+    """Return the ASGI application; with a `secret` everything but its health needs it as bearer token."""
     endpoints = SignerEndpoints(vault)
     roles = frozenset({ROLE}) if secret else None
 
@@ -127,10 +137,17 @@ def application(vault: Vault, secret: str | None) -> Api:
         known = secret is None or hmac.compare_digest(token.encode(), secret.encode())
         return Credential("signer", ROLE, None) if known else None
 
+    async def ready() -> Mapping[str, Check]:
+        held = await vault.keys()
+        return {"keys": Check(bool(held), _told(held) or "none: every key file is gone")}
+
+    health = HealthEndpoints(ready, VERSION)
     prefix = "/api/v1/eth1"
     return Api(
         [
             Operation("GET", "/upcheck", "The process answers", endpoints.upcheck),
+            Operation("GET", "/health/live", "The process answers", health.live),
+            Operation("GET", "/health/ready", "Every check holds", health.ready),
             Operation("GET", f"{prefix}/publicKeys", "Public keys held", endpoints.public_keys, roles=roles),
             Operation(
                 "POST", f"{prefix}/sign/{{identifier}}", "Sign", endpoints.sign,
@@ -175,10 +192,8 @@ async def _serve(settings: Settings) -> None:
     listener = listen(settings.host, settings.signer_port)
     server = Server(application(vault, token or None), lambda: None)
     server.stop_on_signals()
-    for one in held.values():
-        does = "attests" if one.policy.sends is None else "sends"
-        log.info("key", extra={"address": checksum_address(one.signer.address), "does": does})
-    log.info("listening", extra={"port": listener.getsockname()[1], "chain": domain.chain_id})
+    where = {"port": listener.getsockname()[1], "chain": domain.chain_id, "contract": settings.contract}
+    log.info("listening", extra={**where, "keys": _told(held)})
     try:
         await server.serve(sockets=[listener])
     finally:
