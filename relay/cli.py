@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from relay.cli_options import (
@@ -27,6 +28,7 @@ from relay.cli_options import (
 )
 from relay.cli_outbox import check, outbox
 from relay.cli_signing import roles, signer
+from relay.cli_webhooks import webhooks
 from relay.errors import StartupError
 
 EPILOG = "Every option has an environment variable FAIRSCORE_<NAME>; FAIRSCORE_CONFIG names a TOML file with the rest."
@@ -44,6 +46,7 @@ keys = typer.Typer(help="API keys: create, list, revoke. Only hashes are stored.
 app.add_typer(keys, name="keys")
 app.add_typer(roles, name="roles")
 app.add_typer(outbox, name="outbox")
+app.add_typer(webhooks, name="webhooks")
 app.command()(check)
 
 
@@ -52,7 +55,7 @@ def main() -> None:
     try:
         app()
     except (StartupError, FileNotFoundError, PermissionError) as refusal:
-        complaints.print(f"[bold red]fairscore:[/] {refusal}", markup=True)
+        complaints.print(f"[bold red]fairscore:[/] {escape(str(refusal))}", markup=True)
         raise SystemExit(2) from None
 
 

@@ -75,9 +75,20 @@ def migrate_once(settings: Settings, why: str) -> list[str]:
 @contextmanager
 def key_store(settings: Settings) -> Iterator[KeyStore]:
     """Open the store of API keys in a database of the right version."""
+    with migrated(settings) as database:
+        yield KeyStore(database)
+
+
+@contextmanager
+def migrated(settings: Settings) -> Iterator[Database]:
+    """Open the settings' database, at this program's version.
+
+    Raises:
+        StartupError: as `opened`.
+    """
     with opened(settings) as database:
         migrate.upgrade(database, "relay")
-        yield KeyStore(database)
+        yield database
 
 
 @contextmanager

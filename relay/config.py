@@ -52,6 +52,10 @@ class Settings(SourcedSettings):
     in_flight: int = Field(16, ge=1, le=64, description="transactions per key that are in no block yet, at most")
     fees: FeeKind = Field("auto", description="`eip1559`, `legacy`, or `auto`: what the chain's blocks show")
     fee_cap_gwei: int = Field(500, ge=1, description="most that is offered per gas; at it a stuck transaction waits")
+    webhooks: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, repr=False, description="receivers of events, in TOML: `[webhooks.<name>]`"
+    )
+    deliver_webhooks: bool = Field(True, description="whether `run` and `relay` deliver; else `webhooks deliver` does")
     receipt_days: int = Field(7, ge=1, le=365, description="how long a receipt may be carried to the chain")
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="how much is logged")
 

@@ -9,6 +9,7 @@ import gc
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import uvloop
@@ -23,6 +24,7 @@ from relay.api.application import RelayParts, application
 from relay.api.auth import KeyRing
 from relay.api.devnet import DevnetProxy
 from relay.api.operations import Operation
+from relay.api.webhook_metrics import webhook_families
 from relay.app import RelayService
 from relay.config import Settings
 from relay.deployment import DeploymentError
@@ -43,6 +45,7 @@ from relay.store.engine import Database, StoreUnavailableError, open_database
 from relay.store.keys import KeyStore
 from relay.store.outbox_leases import ChainMismatchError, known_contract
 from relay.store.writer import Writer
+from relay.webhooks.child import WebhookProcess
 from relay.welcome import greet
 
 GC_THRESHOLD = 50_000  # with `gc.freeze`, collections under load no longer make the slowest answers
@@ -76,6 +79,7 @@ class Composition:
         self._console = Console(highlight=False, soft_wrap=True)
         self._relay: RelayService | None = None
         self._indexer: IndexerService | None = None
+        self._webhooks: WebhookProcess | None = None
         self._facts: list[tuple[str, str]] = []
         self._game_id = ""
 
@@ -102,6 +106,7 @@ class Composition:
         settings, operations = self._settings, list[Operation]()
         if settings.games:
             games_of(settings, 0)  # a mistake there is found before a contract is deployed
+        webhooks = self._webhooks_of(settings)
         database = self._open(stack)
         devnet: Devnet | None = None
         if settings.embedded:
@@ -135,11 +140,14 @@ class Composition:
             inactive = await publish(footing, games, self._say)
             service = RelayService(settings, database, writer, footing, games, inactive, keys.flush)
             relay = await self._start_relay(stack, service, database)
+            if webhooks is not None:
+                await self._start_webhooks(stack, webhooks)
         if "indexer" in self._parts:
             indexer = await self._start_indexer(stack, database, writer, footing, games)
             operations = [*indexer.operations, *operations]
         return application(
             ready=self._ready,
+            fetches=() if webhooks is None else (partial(webhook_families, webhooks.numbers),),
             relay=relay,
             authenticate=keys,
             operations=operations,
@@ -162,6 +170,16 @@ class Composition:
         self._relay = service
         return RelayParts(service.intake, database, service.revocations, service.outbox, service.head)
 
+    def _webhooks_of(self, settings: Settings) -> WebhookProcess | None:
+        if "relay" not in self._parts or not settings.webhooks or not settings.deliver_webhooks:
+            return None
+        return WebhookProcess(settings.webhooks, settings.database, settings.log_level)
+
+    async def _start_webhooks(self, stack: AsyncExitStack, webhooks: WebhookProcess) -> None:
+        await webhooks.start()
+        stack.push_async_callback(webhooks.stop)
+        self._webhooks = webhooks
+
     async def _start_indexer(
         self, stack: AsyncExitStack, database: Database, writer: Writer, footing: Footing, games: Games
     ) -> IndexerService:
@@ -183,6 +201,8 @@ class Composition:
         found: dict[str, Check] = {}
         if self._relay is not None:
             found |= await self._relay.ready()
+        if self._webhooks is not None:  # told, but never a reason to be not ready: receivers are not ours
+            found["webhooks"] = Check(True, self._webhooks.detail())
         if self._indexer is not None:
             found |= {name: Check(*check) for name, check in self._indexer.ready().items()}
         return found

@@ -76,18 +76,18 @@ def application(
     authenticate: Authenticate | None = None,
     operations: Sequence[Operation] = (),
     numbers: Sequence[Numbers] = (),
+    fetches: Sequence[Fetch] = (),
     origins: frozenset[str] = frozenset(),
 ) -> Api:
     """Return the application: the relay's operations if there is a relay, `operations` of others, and the pages.
 
-    `numbers` are asked at each scrape of /metrics.
+    `numbers` are asked and `fetches` awaited at each scrape of /metrics.
     """
     counts = RequestCounts()
     sources = list(numbers)
     listed = list(operations)
-    fetches: list[Fetch] = []
     if relay is not None:
-        fetches.append(partial(families, relay.outbox))
+        fetches = [*fetches, partial(families, relay.outbox)]
         listed = [*relay_operations(relay), *listed]
         origins |= relay.intake.games.origins()
         sources.append(lambda: _intake_numbers(relay.intake))

@@ -176,7 +176,8 @@ def _promote(c: Connection, name: str, which: ColumnElement[bool], now_ms: int) 
 
 def _row(aside: Aside) -> dict[str, object]:
     values = aside._asdict()
-    return {**values, "state": "dead" if values.pop("dead") else "waiting"}
+    values["state"] = "dead" if values.pop("dead") else "waiting"
+    return values
 
 
 def blocked(c: Connection, name: str, submission_ids: Collection[str]) -> set[str]:

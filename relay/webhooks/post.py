@@ -7,6 +7,7 @@ again.
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -94,7 +95,8 @@ def _reason(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "its name cannot be resolved"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"cannot be reached ({error.os_error.strerror or type(error.os_error).__name__})"
+        number = error.os_error.errno
+        return f"cannot be reached ({os.strerror(number) if number else type(error.os_error).__name__})"
     return f"no usable answer ({type(error).__name__})"
 
 
