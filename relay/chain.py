@@ -120,6 +120,11 @@ class Chain:
         fields = {"to": hex_of(to), "data": hex_of(data)} | ({"from": hex_of(sender)} if sender else {})
         return data_of(await self.request("eth_call", fields, "latest"))
 
+    async def calls(self, to: bytes, data: Sequence[bytes]) -> list[bytes]:
+        """Several eth_calls at the latest block, in order; the first error is raised."""
+        wanted: list[Call] = [("eth_call", ({"to": hex_of(to), "data": hex_of(one)}, "latest")) for one in data]
+        return [data_of(raw) for raw in await self.batch(wanted)]
+
     async def estimate_gas(self, sender: bytes, to: bytes | None, data: bytes) -> int:
         """Gas limit with which the call succeeds; a revert raises ChainAnswerError."""
         fields = {"from": hex_of(sender), "data": hex_of(data)} | ({"to": hex_of(to)} if to else {})

@@ -48,6 +48,9 @@ class Endpoint(Protocol):
     async def call(self, to: bytes, data: bytes, sender: bytes | None = None) -> bytes:
         """eth_call."""
 
+    async def calls(self, to: bytes, data: Sequence[bytes]) -> list[bytes]:
+        """Several eth_calls."""
+
     async def estimate_gas(self, sender: bytes, to: bytes | None, data: bytes) -> int:
         """eth_estimateGas."""
 

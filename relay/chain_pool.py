@@ -272,6 +272,10 @@ class ChainPool:
         """eth_call at the latest block; ChainAnswerError.revert holds the revert data."""
         return (await self._ask(lambda one: one.call(to, data, sender)))[1]
 
+    async def calls(self, to: bytes, data: Sequence[bytes]) -> list[bytes]:
+        """Several eth_calls at the latest block, in order; the first error is raised."""
+        return (await self._ask(lambda one: one.calls(to, data)))[1]
+
     async def estimate_gas(self, sender: bytes, to: bytes | None, data: bytes) -> int:
         """Gas limit with which the call succeeds; a revert raises ChainAnswerError."""
         return (await self._ask(lambda one: one.estimate_gas(sender, to, data)))[1]
