@@ -56,6 +56,9 @@ class OutboxChain(Protocol):
     async def call(self, to: bytes, data: bytes, sender: bytes | None = None) -> bytes:
         """eth_call."""
 
+    async def calls(self, to: bytes, data: Sequence[bytes]) -> list[bytes]:
+        """Several eth_calls, in order; the first error is raised."""
+
     async def estimate_gas(self, sender: bytes, to: bytes | None, data: bytes) -> int:
         """eth_estimateGas."""
 
@@ -145,6 +148,7 @@ class Desk:
     meter: Meter = field(default_factory=Meter)
     pace: Pace = field(default_factory=Pace)
     single: bool = False  # the account has code (EIP-7702): nodes take one transaction of it at a time
+    first_nonce: int | None = None  # of a key without history, as of an earlier look
     reconciled: bool = False  # the database knows every nonce that the chain has seen of its keys
     batches: dict[int, StoredBatch] = field(default_factory=dict)
     sent_at: dict[bytes, Sent] = field(default_factory=dict)

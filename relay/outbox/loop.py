@@ -23,6 +23,7 @@ from relay.store.outbox import LeaseLostError
 log = logging.getLogger(__name__)
 
 BACKOFF_S_MAX = 5.0
+LONGEST_STEP_LEASES = 12
 SURVEY_S, SURVEY_S_FIRST = 60.0, 5.0
 
 
@@ -37,6 +38,8 @@ class Outbox:
         self._task: asyncio.Task[None] | None = None
         self._leads = False
         self._renew_at = 0.0
+        self._beat: asyncio.Task[None] | None = None
+        self._step_began: float | None = None  # by our clock, while a step runs
         self._waits_ms: int | None = None
         self._survey_at = 0.0
         self._surveyed: tuple[int, float] | None = None  # head number and clock at the last survey
@@ -51,14 +54,16 @@ class Outbox:
         if genesis is not None:
             await self.desk.store.bind(genesis.hash, self.desk.domain.contract)
         self._task = asyncio.create_task(self._run(), name="outbox")
+        self._beat = asyncio.create_task(self._heartbeat(), name="outbox-heartbeat")
 
     async def stop(self) -> None:
         """Stop after the step under way at most; whatever was committed is resumed by the next start."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        for task in (self._beat, self._task):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+        self._beat = self._task = None
         with contextlib.suppress(StoreUnavailableError):
             await self.desk.store.release()
 
@@ -95,6 +100,7 @@ class Outbox:
     async def _run(self) -> None:
         failures = 0
         while True:
+            self._step_began = self.desk.clock()
             try:
                 await self.step()
                 failures = 0
@@ -115,6 +121,7 @@ class Outbox:
                 failures += 1
                 log.exception("a step of the outbox failed")
                 self.desk.trouble["outbox"] = "a step failed; see the log"
+            self._step_began = None
             await self._rest(failures)
 
     async def _rest(self, failures: int) -> None:
@@ -187,13 +194,26 @@ class Outbox:
 
     async def _lead(self) -> bool:
         """Hold the key's lease: renewed at a third of its life, taken over only when it has run out."""
-        now = self.desk.clock()
-        if self._leads and now < self._renew_at:
+        if self._leads and self.desk.clock() < self._renew_at:
             return True
-        settings = self.desk.settings
-        held = self._leads
-        self._leads = await self.desk.store.acquire(settings.lease_ttl_ms, steal=settings.steal_lease and not held)
-        self._renew_at = now + settings.lease_ttl_ms / 3000
-        if not self._leads:
+        if not await self._renew():
             self.desk.forget()
         return self._leads
+
+    async def _renew(self) -> bool:
+        settings = self.desk.settings
+        steal = settings.steal_lease and not self._leads
+        now = self.desk.clock()
+        self._leads = await self.desk.store.acquire(settings.lease_ttl_ms, steal=steal)
+        self._renew_at = now + settings.lease_ttl_ms / 3000
+        return self._leads
+
+    async def _heartbeat(self) -> None:
+        """Renew the lease while a step takes long (a slow endpoint), but not for one that hangs."""
+        ttl_s = self.desk.settings.lease_ttl_ms / 1000
+        while True:
+            await asyncio.sleep(ttl_s / 3)
+            began = self._step_began
+            if self._leads and began is not None and self.desk.clock() - began < ttl_s * LONGEST_STEP_LEASES:
+                with contextlib.suppress(StoreUnavailableError):
+                    await self._renew()

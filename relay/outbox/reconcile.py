@@ -38,7 +38,22 @@ async def next_nonces(desk: Desk, head: Block) -> tuple[int, int] | None:
         await sweep(desk, head, finalized)
     desk.report("nonce", None)
     desk.reconciled = True
-    return used[own], used[own]
+    return (used[own], used[own]) if reserved.get(own) is not None else await _first_nonce(desk, own, head)
+
+
+async def _first_nonce(desk: Desk, own: bytes, head: Block) -> tuple[int, int] | None:
+    """Where a key begins: too high a number would never be mined, so no single answer of an endpoint is taken for it.
+
+    The finality point agrees (the key rested), or else two looks at different times do, each by tag and by number.
+    """
+    used = await desk.chain.nonce(own)
+    if await desk.chain.nonce(own, head.number) != used:
+        return None
+    finalized = await desk.chain.finalized(desk.settings.confirmations, head)
+    before, desk.first_nonce = desk.first_nonce, used
+    if before == used or await desk.chain.nonce(own, finalized) == used:
+        return used, 0
+    return None
 
 
 def _waiting(key: bytes, ours: int | None, used: int) -> str:

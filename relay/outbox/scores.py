@@ -38,8 +38,8 @@ EVERYTHING = {"EnforcedPause", "UnknownSigner", "DeadlinePassed", "RulesNotActiv
 class ScoreChain(Protocol):
     """What this cargo asks the chain."""
 
-    async def call(self, to: bytes, data: bytes, sender: bytes | None = None) -> bytes:
-        """eth_call."""
+    async def calls(self, to: bytes, data: Sequence[bytes]) -> list[bytes]:
+        """Several eth_calls."""
 
     async def logs(
         self, address: bytes, topics: Sequence[bytes | Sequence[bytes] | None], first: int, last: int | None = None
@@ -151,9 +151,9 @@ class ScoreCargo:
         positions = range(len(contents.records))
         logs = await self._logs(contents, positions, finalized)
         result = results.read(contents, self._domain.contract, (), logs)
-        claimed = [position for position in result.missing if await self._recorded(contents, position)]
+        claimed = await self._recorded(contents, result.missing)
         if claimed:
-            return Unproven(f"the contract holds {len(claimed)} scores of batch {batch.batch_id} without a final log")
+            return Unproven(f"the contract holds {claimed} scores of batch {batch.batch_id} without a final log")
         landed, parked = _elsewhere(contents, result), _contradicted(contents, result)
         back = tuple(batch.items[position] for position in result.missing)
         news = (*_news(landed, "final", parked), (back, "accepted", None))
@@ -178,10 +178,12 @@ class ScoreCargo:
             found += await self._chain.logs(self._domain.contract, topics, self._settings.start_block, last_block)
         return found
 
-    async def _recorded(self, batch: results.Batch, position: int) -> bool:
-        """The contract's own word about a round, against which logs are held."""
-        question = encode_call("isRecorded", batch.game, batch.records[position].round_id)
-        return bool(decode_result("isRecorded", await self._chain.call(self._domain.contract, question)))
+    async def _recorded(self, batch: results.Batch, positions: Sequence[int]) -> int:
+        """How many of these rounds the contract itself calls recorded: its own word, against which logs are held."""
+        rounds = [batch.records[position].round_id for position in positions]
+        questions = [encode_call("isRecorded", batch.game, number) for number in rounds]
+        answers = await self._chain.calls(self._domain.contract, questions)
+        return sum(bool(decode_result("isRecorded", answer)) for answer in answers)
 
 
 def from_calldata(stored: StoredBatch) -> results.Batch:

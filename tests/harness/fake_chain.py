@@ -9,7 +9,7 @@ chain. The contract's own protection against repeats can be switched off, so tha
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import rlp  # type: ignore[import-untyped]
+import rlp
 
 from relay.chain_types import Block, ChainAnswerError, ChainUnavailableError, Fees, Log, Receipt, SendAnswer
 from relay.contract import SUBMIT_SCORES, TOPICS, decode_submit_scores, encode_call, unpack_records
@@ -239,6 +239,9 @@ class FakeChain:
         if isinstance(logs, bytes):
             raise ChainAnswerError(3, "execution reverted", logs)
         return len(logs).to_bytes(32, "big")
+
+    async def calls(self, to: bytes, data: Sequence[bytes]) -> list[bytes]:
+        return [await self.call(to, one) for one in data]
 
     async def estimate_gas(self, sender: bytes, to: bytes | None, data: bytes) -> int:
         await self.call(to or b"", data, sender)
