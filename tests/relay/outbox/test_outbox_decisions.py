@@ -1,4 +1,4 @@
-"""The pure decisions of the outbox: batches, fees, send errors, slots, results."""
+"""The pure decisions of the outbox: batches, fees, pace, send errors, results."""
 
 from dataclasses import replace
 
@@ -6,30 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.chain_types import Fees, Log, Receipt, SendAnswer
+from relay.chain_types import Fees, Log, SendAnswer
 from relay.contract import TOPICS, Record
 from relay.contract_records import RECORD_SIZE
 from relay.outbox.batches import CALLDATA_BYTES_MAX, BatchLimits, GasModel, Waiting, choose, due_in_ms
-from relay.outbox.fees import Bid, bump, quote
+from relay.outbox.fees import Bid, affordable, bump, market_as, quote
+from relay.outbox.pace import Pace, measure
 from relay.outbox.results import Batch, read
 from relay.outbox.send_errors import SendClass, classify
-from relay.outbox.slots import (
-    Attempt,
-    Estrange,
-    Finalize,
-    Mine,
-    Policy,
-    Raise,
-    Seen,
-    Send,
-    Sent,
-    Sign,
-    Slot,
-    SlotState,
-    Unmine,
-    Wait,
-    decide,
-)
+from relay.outbox.slots import Policy
 
 GWEI = 10**9
 CAP = 500 * GWEI
@@ -101,10 +86,108 @@ def test_a_bump_is_always_enough_for_a_node_and_never_above_the_cap(fee: int, ti
     assert new.tip_max <= new.fee_max
 
 
+@given(st.integers(1, 10**12), st.integers(0, 10**12), st.integers(0, 10**12), st.integers(0, 10**11))
+def test_a_bump_is_the_greater_of_an_eighth_more_and_todays_quote_on_both_fields(
+    fee: int, tip: int, base: int, usual: int
+) -> None:
+    old = Bid(max(fee, tip), tip)
+    eighth_fee, eighth_tip = -(-old.fee_max * 9 // 8), -(-tip * 9 // 8)
+    uncapped = bump(old, Fees(base, usual, 0), 10**30)
+    assert uncapped is not None
+    assert uncapped.tip_max == max(eighth_tip, usual, tip + 1)
+    assert uncapped.fee_max == max(eighth_fee, 2 * base + usual, uncapped.tip_max, old.fee_max + 1)
+    capped = bump(old, Fees(base, usual, 0), CAP)
+    if uncapped.fee_max <= CAP:
+        assert capped == uncapped
+    elif capped is not None:
+        assert capped.fee_max == CAP
+
+
 def test_a_legacy_attempt_stays_legacy_and_the_cap_ends_bumping() -> None:
     assert bump(Bid(8 * GWEI, None), Fees(None, 0, GWEI), CAP) == Bid(9 * GWEI, None)
+    assert bump(Bid(8 * GWEI, None), Fees(9 * GWEI, 2 * GWEI, 0), CAP) == Bid(20 * GWEI, None)
     assert bump(Bid(CAP, GWEI), Fees(GWEI, GWEI, 0), CAP) is None
     assert bump(Bid(8 * GWEI, 8 * GWEI), Fees(GWEI, GWEI, 0), 9 * GWEI) == Bid(9 * GWEI, 9 * GWEI)
+    # between what nodes demand and what we would bid, the cap itself is worth sending
+    assert bump(Bid(8 * GWEI, GWEI), Fees(GWEI, GWEI, 0), 8_900_000_000) == Bid(8_900_000_000, 1_125_000_000)
+    assert bump(Bid(8 * GWEI, GWEI), Fees(GWEI, GWEI, 0), 8_700_000_000) is None
+    assert bump(Bid(8 * GWEI, 8 * GWEI), Fees(GWEI, GWEI, 0), 8_700_000_000) is None
+
+
+def test_the_kind_of_fees_can_be_asked_for() -> None:
+    modern, old = Fees(GWEI, 2 * GWEI, 3 * GWEI), Fees(None, 0, 3 * GWEI)
+    assert market_as(modern, "auto") == modern
+    assert market_as(old, "auto") == old
+    assert quote(market_as(modern, "legacy"), CAP) == Bid(3_300_000_000, None)
+    assert quote(market_as(old, "legacy"), CAP) == Bid(3_300_000_000, None)
+    assert market_as(modern, "eip1559") == modern
+    assert quote(market_as(old, "eip1559"), CAP) == Bid(3 * GWEI, 3 * GWEI)
+
+
+@pytest.mark.parametrize(
+    ("balance", "reserved", "costs", "count"),
+    [
+        (10, 0, [5, 5, 5], 2),
+        (10, 5, [5, 5], 1),
+        (10, 11, [0], 0),
+        (0, 0, [], 0),
+        (4, 0, [5, 1], 0),
+        (15, 0, [5] * 3, 3),
+    ],
+)
+def test_as_many_batches_as_the_balance_covers_in_their_order(
+    balance: int, reserved: int, costs: list[int], count: int
+) -> None:
+    assert affordable(balance, reserved, costs) == count
+
+
+# --------------------------------------------------------------------- pace
+
+
+@pytest.mark.parametrize(
+    ("timestamps", "blocks", "seconds", "block_s"),
+    [
+        ([12 * n for n in range(21)], 0, 0.0, 12.0),  # Ethereum
+        ([12 * n + (12 if n > 9 else 0) for n in range(21)], 0, 0.0, 12.0),  # with an empty slot
+        (list(range(21)), 0, 0.0, 1.0),
+        ([2 * n for n in range(21)], 0, 0.0, 2.0),
+        (list(range(21)), 100, 10.0, 0.1),  # stamps rise by one per block whatever the clock says
+        (list(range(21)), 9, 0.9, 1.0),  # too few to tell
+        ([12 * n for n in range(21)], 20, 400.0, 12.0),  # a slow spell is no new pace
+        ([n // 8 for n in range(21)], 0, 0.0, 0.05),  # sub-second blocks in whole seconds
+        ([3600 * n for n in range(21)], 0, 0.0, 1.0),  # on demand
+        ([0, 3600, 3601, 3601, 3602, 7200, 7201, 7202], 0, 0.0, 1.0),  # on demand, in bursts
+        ([], 0, 0.0, 1.0),
+        ([5], 0, 0.0, 1.0),
+    ],
+)
+def test_the_pace_is_measured(timestamps: list[int], blocks: int, seconds: float, block_s: float) -> None:
+    assert measure(timestamps, blocks, seconds).block_s == pytest.approx(block_s)
+
+
+@pytest.mark.parametrize(
+    ("block_s", "wait_ms", "poll_ms", "policy"),
+    [
+        (0.1, 250, 100, Policy(20, 15.0, 30)),
+        (1.0, 1000, 250, Policy(2, 15.0, 3)),
+        (2.0, 2000, 500, Policy(2, 15.0, 3)),
+        (12.0, 12_000, 3000, Policy(2, 36.0, 3)),
+    ],
+)
+def test_what_follows_from_the_pace(block_s: float, wait_ms: int, poll_ms: int, policy: Policy) -> None:
+    assert Pace(block_s).wait_ms == wait_ms
+    assert Pace(block_s).poll_ms == poll_ms
+    assert Pace(block_s).policy == policy
+
+
+@given(st.floats(0.05, 60))
+def test_patience_holds_in_blocks_and_in_seconds(block_s: float) -> None:
+    policy = Pace(block_s).policy
+    assert policy.bump_blocks >= 3
+    assert policy.bump_blocks * block_s >= 3.0 - 1e-9
+    assert policy.resend_blocks >= 2
+    assert policy.resend_blocks * block_s >= 2.0 - 1e-9
+    assert policy.resend_s > 2 * block_s
 
 
 def test_what_covers_the_market() -> None:
@@ -138,6 +221,7 @@ def test_what_covers_the_market() -> None:
         ("invalid chain id for signer: have 1 want 2", SendClass.NEVER_VALID),
         ("exceeds block gas limit", SendClass.NEVER_VALID),
         ("intrinsic gas too low: gas 1, minimum needed 21000", SendClass.NEVER_VALID),
+        ("in-flight transaction limit reached for delegated accounts", SendClass.POOL_FULL),
         ("internal error", SendClass.AMBIGUOUS),
         ("", SendClass.AMBIGUOUS),
     ],
@@ -149,46 +233,6 @@ def test_nodes_word_it_differently(message: str, expected: SendClass) -> None:
 def test_no_answer_is_ambiguous_whatever_the_text() -> None:
     assert classify(SendAnswer(False, None, "nonce too low")) is SendClass.AMBIGUOUS
     assert classify(SendAnswer(True)) is SendClass.ACCEPTED
-
-
-# -------------------------------------------------------------------- slots
-
-HASH = b"\x01" * 32
-BLOCK = b"\x0b" * 32
-LIVE = Slot(7, SlotState.LIVE, 1, (Attempt(HASH, Bid(3 * GWEI, GWEI), 100_000, 10),))
-RECEIPT = Receipt(HASH, 12, BLOCK, True, 1, (), None)
-MINED = replace(LIVE, state=SlotState.MINED, tx_hash=HASH, block_number=12, block_hash=BLOCK)
-MARKET = Fees(GWEI, GWEI, 0)
-SEEN = Seen(20, 14, 7, 0, {}, {}, MARKET, {HASH: Sent(20, 5.0)}, 5.0)
-
-
-@pytest.mark.parametrize(
-    ("slot", "seen", "expected"),
-    [
-        (replace(LIVE, state=SlotState.RESERVED, attempts=()), SEEN, Sign()),
-        (LIVE, SEEN, Wait()),
-        (LIVE, replace(SEEN, sent_at={}), Send()),
-        (LIVE, replace(SEEN, head=22), Send()),
-        (LIVE, replace(SEEN, now_s=20.0), Send()),
-        (LIVE, replace(SEEN, head=21, now_s=19.0), Wait()),
-        (LIVE, replace(SEEN, market=Fees(9 * GWEI, GWEI, 0)), Raise()),
-        (LIVE, replace(SEEN, head=12, market=Fees(9 * GWEI, GWEI, 0)), Wait()),  # not stuck yet
-        (LIVE, replace(SEEN, nonce=6, market=Fees(9 * GWEI, GWEI, 0)), Wait()),  # not first in line
-        (LIVE, replace(SEEN, receipts={HASH: RECEIPT}, canonical={12: BLOCK}), Mine(RECEIPT)),
-        (LIVE, replace(SEEN, nonce=8, receipts={HASH: RECEIPT}, canonical={12: b"other"}), Wait()),
-        (LIVE, replace(SEEN, nonce=8, nonce_final=8, receipts={HASH: RECEIPT}), Wait()),  # a receipt is no stranger
-        (LIVE, replace(SEEN, nonce=8), Wait()),  # used, but not finally
-        (LIVE, replace(SEEN, nonce=8, nonce_final=8), Estrange()),
-        (MINED, SEEN, Wait()),  # its height was not answered
-        (MINED, replace(SEEN, canonical={12: b"other"}), Unmine()),
-        (MINED, replace(SEEN, canonical={12: BLOCK}), Wait()),  # no receipt fetched now
-        (MINED, replace(SEEN, canonical={12: BLOCK}, receipts={HASH: RECEIPT}), Finalize(RECEIPT)),
-        (MINED, replace(SEEN, finalized=11, canonical={12: BLOCK}, receipts={HASH: RECEIPT}), Wait()),
-        (MINED, replace(SEEN, canonical={12: BLOCK}, receipts={HASH: replace(RECEIPT, block_hash=b"x")}), Wait()),
-    ],
-)
-def test_what_to_do_with_a_slot(slot: Slot, seen: Seen, expected: object) -> None:
-    assert decide(slot, seen, Policy()) == expected
 
 
 # ------------------------------------------------------------------ results
