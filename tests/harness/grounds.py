@@ -6,31 +6,33 @@ Touches processes, loopback HTTP and the database it is given.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sqlalchemy import select, text
 
 from relay.attestation import Domain
 from relay.chain import Chain
+from relay.chain_pool import ChainPool
 from relay.deployment import Roles, deploy, publish_rules
 from relay.keccak import checksum_address
 from relay.outbox.batches import BatchLimits
 from relay.outbox.desk import OutboxSettings
+from relay.outbox.providers import names
 from relay.signer import LocalSigner
 from relay.store.tables import submissions
 from tests.conftest import Anvil, start_anvil
 from tests.harness.fault_proxy import FaultProxy, fault_proxy
 from tests.harness.nodes import DEVELOPMENT_KEYS
-from tests.harness.outboxes import SETTINGS, Bench, Clock, bench
+from tests.harness.outboxes import Bench, Clock, bench
 from tests.harness.rpc import ChainScore, scores_on_chain, standings
 
 ADMIN, ATTESTER, GAS = (LocalSigner(bytes.fromhex(key[2:])) for key in DEVELOPMENT_KEYS[:3])
 DOCUMENT = b'{"ruleset":"test@1"}'
-WAVES = 3
-QUICK = replace(
-    SETTINGS, limits=BatchLimits(size=10, wait_ms=50), confirmations=3, poll_ms=50, step_gap_ms=10, estimate_gas=True
+WAVE_S = 0.3
+QUICK = OutboxSettings(
+    limits=BatchLimits(size=10, wait_ms=50), confirmations=3, step_gap_ms=10, lease_ttl_ms=60_000, steal_lease=True
 )
 """For blocks of 0.1 s: small batches, so that there are several transactions to go wrong."""
 
@@ -91,16 +93,19 @@ async def carry(
     *,
     count: int = 60,
     settings: OutboxSettings = QUICK,
+    waves: int = 3,
     timeout_s: float = 60,
+    others: Sequence[str] = (),
 ) -> float:
     """Accept scores in waves while `disturb` does its worst, until all are final; compare everything.
 
-    Returns the seconds it took. The outbox starts over an honest endpoint: what a start does without one is its own
-    story.
+    `others`: URLs of further providers, asked after the proxy. Returns the seconds it took. The outbox starts over an
+    honest endpoint: what a start does without one is its own story.
     """
     async with bench(url) as made:
         b = Bench(made.database, made.writer, clock=WallClock())
-        told = Chain(where.proxy.url, timeout_s=2)
+        urls = [where.proxy.url, *others]
+        told = ChainPool([(name, Chain(url, timeout_s=2)) for name, url in zip(names(urls), urls, strict=True)])
         plan, where.proxy.plan = where.proxy.plan, lambda _calls: None
         outbox = b.outbox(told, settings=settings, domain=where.domain, keys=(GAS, ATTESTER))
         await outbox.start()
@@ -109,10 +114,10 @@ async def carry(
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(_complete(disturb, where, b))
-                for _ in range(WAVES):
-                    await b.accept(count // WAVES, rules=where.rules)
+                for _ in range(waves):
+                    await b.accept(count // waves, rules=where.rules)
                     outbox.wake()
-                    await asyncio.sleep(0.3)
+                    await asyncio.sleep(WAVE_S)
             await all_final(b, count, started + timeout_s, outbox.desk.trouble)
         finally:
             await outbox.stop()
