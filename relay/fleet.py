@@ -19,11 +19,14 @@ from relay.keyring import Keyring, Signer, senders
 from relay.outbox.cargo import Cargo
 from relay.outbox.desk import Desk, Listener, OutboxChain, OutboxSettings, Readiness
 from relay.outbox.loop import Outbox
+from relay.outbox.revocations import KINDS, ModerationCargo
 from relay.outbox.scores import ScoreCargo
 from relay.signing_policy import SCORES, Guarded, TransactionPolicy, allowed
 from relay.store.engine import Database
 from relay.store.outbox import OutboxStore
+from relay.store.outbox_leases import abandoned
 from relay.store.outbox_scores import ScoreRows
+from relay.store.revocation_moves import OrderRows
 from relay.store.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -118,16 +121,29 @@ class Fleet:
                 await outbox.start()
                 self.outboxes[address], self._jobs[address] = outbox, wanted[address]
             elif change is Change.STOP:
-                await self.outboxes.pop(address).stop()
-                del self._jobs[address]
+                await self._stop(address)
             else:
                 self.outboxes[address].desk.draining = change is Change.DRAIN
             log.info("gas key", extra={"address": checksum_address(address), "change": change.value})
 
+    async def _stop(self, address: bytes) -> None:
+        """Stop a drained outbox; one whose last step began before it was drained, and sealed, goes on instead."""
+        outbox = self.outboxes[address]
+        await outbox.stop()
+        if await _unfinished(outbox):
+            await outbox.start()
+        else:
+            del self.outboxes[address], self._jobs[address]
+
     def _build(self, job: Job) -> Outbox:
         edges = self._edges
         store = OutboxStore(edges.writer, edges.database, edges.domain.chain_id, job.signer.address, self._holder)
-        cargoes: dict[str, Cargo[Any]] = {}
+        orders, auditor = OrderRows(edges.database), job.signer.address
+        cargoes: dict[str, Cargo[Any]] = {  # before scores: they are few, and somebody waits for each
+            kind: ModerationCargo(action, edges.chain, orders, auditor, edges.domain, edges.settings)
+            for action, kind in KINDS.items()
+            if kind in job.kinds
+        }
         if "scores" in job.kinds and job.attester is not None:
             rows = ScoreRows(edges.database)
             cargoes["scores"] = ScoreCargo(edges.chain, rows, job.attester, edges.domain, edges.settings)
@@ -160,8 +176,13 @@ class Fleet:
 
     async def _state(self, address: bytes, outbox: Outbox) -> Running:
         draining = outbox.desk.draining
-        finished = draining and not (await outbox.desk.store.look())[0]
+        finished = draining and not await _unfinished(outbox)
         return Running(self._jobs[address].kinds, draining, finished)
+
+    async def abandoned(self) -> list[bytes]:
+        """Return the accounts with transactions under way that nobody finishes: no process holds their key."""
+        database, chain_id = self._edges.database, self._edges.domain.chain_id
+        return await database.read(lambda c: abandoned(c, chain_id, database.now_ms(c)))
 
     async def stop(self) -> None:
         """Stop all, each after the step under way at most."""
@@ -193,3 +214,8 @@ class Fleet:
         if len({detail for _, detail in told}) == 1 and len(told) == len(found):
             return Readiness(not failing, told[0][1])
         return Readiness(not failing, "; ".join(f"{checksum_address(address)}: {detail}" for address, detail in told))
+
+
+async def _unfinished(outbox: Outbox) -> bool:
+    slots, _ = await outbox.desk.store.look()
+    return bool(slots)

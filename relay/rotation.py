@@ -6,7 +6,7 @@ started or drained, an attestation key is replaced once the contract accepts it,
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 
 from relay.chain_types import ChainError
@@ -58,6 +58,7 @@ class Rotation:
         self._signing = keys.attestation is not None
         self._checks: dict[str, Check] = {}
         self._source = Check(True, _summary(keys))
+        self._lost: Sequence[bytes] = ()
         self._lock = asyncio.Lock()
 
     async def start(self) -> None:
@@ -72,6 +73,7 @@ class Rotation:
             try:
                 await self._roles(keys)
                 await self._fleet.adjust(jobs(self._keys))
+                self._abandoned(await self._fleet.abandoned())
             except (ChainError, StoreUnavailableError) as error:
                 log.info("keys could not be looked at", extra={"reason": str(error)})
 
@@ -117,6 +119,17 @@ class Rotation:
             detail += f"; {_grant('signer', offered)}, then it takes over"
         self._checks["attestation"] = Check(self._signing, detail)
         return now
+
+    def _abandoned(self, accounts: Sequence[bytes]) -> None:
+        """Report transactions that nobody finishes; the first look may see those of a process that just ended."""
+        named = ", ".join(checksum_address(account) for account in accounts)
+        self._checks.pop("abandoned", None)
+        if named and accounts == self._lost:
+            why = (
+                f"transactions of {named} are under way and no process holds the key: put it back until they are final"
+            )
+            self._checks["abandoned"] = Check(False, why)
+        self._lost = accounts
 
     async def _has(self, role: bytes, signer: Signer) -> bool:
         return await has_role(self._chain, self._contract, role, signer.address)

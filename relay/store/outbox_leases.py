@@ -61,6 +61,14 @@ def fence(c: Connection, key: Key, epoch: int) -> None:
         raise LeaseLostError(f"epoch {epoch} is over")
 
 
+def abandoned(c: Connection, chain_id: int, now_ms: int) -> list[bytes]:
+    """Return the accounts with nonces under way whose lease nobody holds now: their key was taken away too early."""
+    held = select(leases.c.signer).where(leases.c.chain_id == chain_id, leases.c.expires_at_ms >= now_ms)
+    under_way = (slots.c.chain_id == chain_id, slots.c.state.in_(("reserved", "live", "mined")))
+    query = select(slots.c.signer).where(*under_way, slots.c.signer.not_in(held)).distinct().order_by(slots.c.signer)
+    return [bytes(signer) for signer in c.scalars(query)]
+
+
 def _is(key: Key) -> tuple[ColumnElement[bool], ...]:
     return leases.c.chain_id == key.chain_id, leases.c.signer == key.signer
 

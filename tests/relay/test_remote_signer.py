@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 from eth_account import Account
 
 from relay import remote_signer, transactions
@@ -246,7 +247,7 @@ def test_a_wrong_answer_is_no_signature(odd: OddSigner, mood: str, text: str) ->
 
 def test_who_does_not_answer_is_not_asked_at_once_again(odd: OddSigner, monkeypatch: pytest.MonkeyPatch) -> None:
     """A hanging signer costs its time limit once a while, not once per question."""
-    monkeypatch.setattr(remote_signer, "TIMEOUT", remote_signer.urllib3.Timeout(connect=0.5, read=0.5))
+    monkeypatch.setattr(remote_signer, "TIMEOUT", urllib3.Timeout(connect=0.5, read=0.5))
     (signer,) = SignerService(odd.url).signers()
     odd.mood = "hangs"
     started = time.monotonic()
