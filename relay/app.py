@@ -24,7 +24,7 @@ from relay.rotation import EVERY_S, Rotation
 from relay.schedule import Jobs
 from relay.startup import Footing
 from relay.store import intake as submissions
-from relay.store import queries
+from relay.store import queries, revocations
 from relay.store.engine import Database, StoreUnavailableError
 from relay.store.writer import Writer
 
@@ -106,7 +106,22 @@ class RelayService:
         inactive = ", ".join(self._inactive)
         detail = f"not active for {inactive}: let the admin publish them" if inactive else "active on the contract"
         found["rules"] = Check(not inactive, detail)
+        found |= await self._revocations_check()
         return found
+
+    async def _revocations_check(self) -> dict[str, Check]:
+        """Say what revocations wait for; it keeps nothing else from working, so it is no failure."""
+        try:
+            orders = {one.state: one for one in await self._database.read(revocations.backlog)}
+        except StoreUnavailableError:
+            return {}
+        waiting = orders.get("waiting")
+        if waiting is None:
+            return {}
+        why = waiting.detail
+        if not any("invalidate" in outbox.desk.cargoes for outbox in self.fleet.outboxes.values()):
+            why = "this process holds no auditor's key (FAIRSCORE_AUDITOR_KEY_FILE), so another one has to send them"
+        return {"revocations": Check(True, f"{waiting.orders} wait: {why or 'about to be sent'}")}
 
     async def _database_check(self) -> Check:
         try:
