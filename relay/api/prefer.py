@@ -11,7 +11,7 @@ WAIT_MAX_S = 30
 SENT = frozenset({"sent", "included", "final", "revoked", "parked"})
 INCLUDED = frozenset({"included", "final", "revoked", "parked"})
 
-_WAIT = re.compile(r'wait\s*=\s*"?(\d{1,20})"?')
+_WAIT = re.compile(r'wait\s*=\s*"?([0-9]+)"?')
 
 
 class Preference(NamedTuple):
@@ -39,7 +39,8 @@ def preference(header: bytes | None) -> Preference:
     wished = [part.strip() for part in header.decode("latin-1").lower().split(",")]
     for part in wished:
         if (found := _WAIT.fullmatch(part.partition(";")[0].strip())) is not None:
-            seconds = min(int(found[1]), WAIT_MAX_S)
+            digits = found[1].lstrip("0")[:3]  # as many as are beyond every wait
+            seconds = min(int(digits or "0"), WAIT_MAX_S)
             return Preference(float(seconds), INCLUDED, b"wait=%d" % seconds)
     if any(part.partition(";")[0].strip() == "respond-async" for part in wished):
         return AT_ONCE

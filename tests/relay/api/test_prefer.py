@@ -7,8 +7,11 @@ from relay.api.prefer import AT_ONCE, DEFAULT, INCLUDED, Preference, preference
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [(b"wait=0", 0), (b"wait=5", 5), (b'wait="7"', 7), (b"Wait = 30", 30), (b"wait=31", 30), (b"wait=99999999999", 30)],
-)
+    [
+        (b"wait=0", 0), (b"wait=000", 0), (b"wait=5", 5), (b"wait=0005", 5), (b'wait="7"', 7), (b"Wait = 30", 30),
+        (b"wait=31", 30), (b"wait=99999999999", 30), (b"wait=" + b"9" * 5000, 30), (b"wait=" + b"0" * 5000 + b"3", 3),
+    ],
+)  # fmt: skip
 def test_wait_is_taken_up_to_half_a_minute(header: bytes, seconds: int) -> None:
     """However long a client would wait, the answer says what was applied."""
     assert preference(header) == Preference(float(seconds), INCLUDED, b"wait=%d" % seconds)
