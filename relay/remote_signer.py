@@ -5,7 +5,6 @@ of `data`. Every signature is checked before it is used, so a signer that answer
 """
 
 import json
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,7 @@ from relay import transactions
 from relay.attestation import Domain, SignatureError, recover
 from relay.errors import SignerError, StartupError
 from relay.keccak import checksum_address, keccak
-from relay.signer import read_private
+from relay.private_file import read_private
 from relay.signing_policy import check_attestation
 
 TIMEOUT = urllib3.Timeout(connect=1.0, read=3.0)
@@ -49,32 +48,40 @@ class SignerService:
         self._pool = urllib3.PoolManager(maxsize=CONNECTIONS, block=True, retries=False, timeout=TIMEOUT)
         self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="fairscore-signer")
         self._known: dict[bytes, RemoteSigner] = {}
+        self._listed: list[RemoteSigner] = []
         self._rest_until = 0.0
-        self._lock = threading.Lock()
 
     def signers(self, account: str = "") -> "list[RemoteSigner]":
         """Return the key with this address (0x and 40 hex digits), or without one every key the signer holds.
 
+        One that does not answer now holds what it held.
+
         Raises:
-            SignerError: it does not answer, or does not hold the key.
+            SignerError: it never answered, or does not hold the key.
         """
         wanted = _address(account) if account else None
         if wanted is not None and wanted in self._known:
             return [self._known[wanted]]
-        listed = self.ask("GET", "/api/v1/eth1/publicKeys")
         try:
-            keys = [bytes.fromhex(text.removeprefix("0x").removeprefix("04")[-128:]) for text in json.loads(listed)]
-        except (ValueError, TypeError, AttributeError):
-            raise SignerError(f"the remote signer {self.name} does not list public keys") from None
-        found = [RemoteSigner(self, key) for key in keys if len(key) == 64]
-        with self._lock:
-            signers = [self._known.setdefault(signer.address, signer) for signer in found]
+            self._listed = self._list()
+        except SignerError:
+            if wanted is not None or not self._listed:
+                raise
         if wanted is None:
-            return signers
-        chosen = [signer for signer in signers if signer.address == wanted]
+            return self._listed
+        chosen = [signer for signer in self._listed if signer.address == wanted]
         if not chosen:
             raise SignerError(f"the remote signer {self.name} does not hold the key of {checksum_address(wanted)}")
         return chosen
+
+    def _list(self) -> "list[RemoteSigner]":
+        listed = self.ask("GET", "/api/v1/eth1/publicKeys")
+        try:
+            keys = [bytes.fromhex(text.removeprefix("0x"))[-64:] for text in json.loads(listed)]
+        except (ValueError, TypeError, AttributeError):
+            raise SignerError(f"the remote signer {self.name} does not list public keys") from None
+        found = [RemoteSigner(self, key) for key in keys if len(key) == 64]
+        return [self._known.setdefault(signer.address, signer) for signer in found]
 
     def ask(self, method: str, path: str, document: Mapping[str, str] | None = None) -> str:
         """Return the text of a 200 answer; SignerError otherwise."""
