@@ -8,7 +8,7 @@ from relay.errors import SignerError, StartupError
 from relay.findings import Finding, failed, note, ok
 from relay.keccak import checksum_address
 from relay.keyring import Keyring, KeySources, Signer
-from relay.signer import KeyFileError
+from relay.private_file import KeyFileError
 from relay.store.engine import StoreUnavailableError, absent_file, open_database
 from relay.store.probe import Probe, probe
 

@@ -16,7 +16,7 @@ from relay.errors import SignerError, StartupError
 from relay.home import Remembered, prepare, remember_contract
 from relay.keccak import checksum_address
 from relay.keyring import DevKeysError
-from relay.signer import KeyFileError
+from relay.private_file import KeyFileError
 from relay.startup import address, connect, deploy_with, keys_from, reach
 from relay.store import migrate
 from relay.store.engine import Database, StoreUnavailableError, open_database

@@ -25,7 +25,7 @@ from relay.errors import SignerError, StartupError
 from relay.home import Remembered, remembered_contract
 from relay.keccak import checksum_address
 from relay.keyring import DevKeysError, Keyring
-from relay.signer import KeyFileError
+from relay.private_file import KeyFileError
 from relay.startup import address, connect, keys_from, reach
 
 T = TypeVar("T")

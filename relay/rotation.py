@@ -17,7 +17,7 @@ from relay.fleet import Fleet, jobs
 from relay.health import Check
 from relay.keccak import checksum_address
 from relay.keyring import Keyring, ReadKeys, Signer
-from relay.signer import KeyFileError
+from relay.private_file import KeyFileError
 from relay.store.engine import StoreUnavailableError
 
 EVERY_S = 5

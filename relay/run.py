@@ -36,9 +36,9 @@ from relay.health import Check
 from relay.home import prepare
 from relay.keccak import checksum_address
 from relay.keyring import DevKeysError
+from relay.private_file import KeyFileError
 from relay.rules.ruleset import RulesetError
 from relay.server import PortInUseError, Server, listen
-from relay.signer import KeyFileError
 from relay.startup import Footing, games_of, publish, stand
 from relay.store import migrate
 from relay.store.engine import Database, StoreUnavailableError, open_database

@@ -4,7 +4,6 @@ May read the key file and the password file it is given. The key never appears i
 """
 
 import json
-import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,11 +14,8 @@ from eth_account import Account
 from relay import transactions
 from relay.attestation import Domain, typed_digest
 from relay.keccak import checksum_address, keccak
+from relay.private_file import KeyFileError, read_private
 from relay.signing_policy import check_attestation
-
-
-class KeyFileError(Exception):
-    """A key file cannot be used; the text says why and what to do, and nothing of what the file holds."""
 
 
 class LocalSigner:
@@ -92,18 +88,3 @@ class LocalSigner:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a signer does not leave its process")
-
-
-def read_private(path: Path) -> str:
-    """Return the text of a file that only its owner can touch."""
-    try:
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):
-            raise KeyFileError(f"{path} is not a file")
-        if mode & 0o077:
-            raise KeyFileError(f"{path} is open to other users (mode {mode & 0o777:04o}): run chmod 600 {path}")
-        return path.read_text("utf-8")
-    except OSError as error:
-        raise KeyFileError(f"{path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError:
-        raise KeyFileError(f"{path} is not text") from None

@@ -25,8 +25,9 @@ from relay.errors import CallerError, PayloadError, SignerError, StartupError
 from relay.health import Check
 from relay.keccak import checksum_address, keccak
 from relay.keyring import Keyring, KeySources, ReadKeys, senders
+from relay.private_file import KeyFileError, read_private
 from relay.server import PortInUseError, Server, listen
-from relay.signer import KeyFileError, LocalSigner, read_private
+from relay.signer import LocalSigner
 from relay.signing_policy import KeyPolicy, PolicyError, TransactionPolicy, allowed
 from relay.startup import address
 from relay.strict_json import Request

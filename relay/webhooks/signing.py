@@ -13,7 +13,7 @@ from pathlib import Path
 from standardwebhooks.webhooks import Webhook
 
 from relay.errors import StartupError
-from relay.signer import KeyFileError, read_private
+from relay.private_file import KeyFileError, read_private
 
 PREFIX = "whsec_"
 SECRET_BYTES = range(24, 65)  # the specification's bounds

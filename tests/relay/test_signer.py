@@ -11,7 +11,8 @@ import pytest
 from eth_account import Account
 
 from relay.keccak import checksum_address, keccak
-from relay.signer import KeyFileError, LocalSigner
+from relay.private_file import KeyFileError
+from relay.signer import LocalSigner
 
 SECRET = keccak(b"a secret of this test")
 ADDRESS = Account.from_key(SECRET).address
