@@ -141,7 +141,7 @@ class RelayService:
             return Check(False, f"the endpoint is on chain {found}, not {expected}")
         if not code:
             return Check(False, "there is no code at the contract's address")
-        out = [f"; without {one.name} ({one.reason})" for one in self._footing.chain.providers() if not one.healthy]
+        out = [f"; {one.name}: {one.reason}" for one in self._footing.chain.providers() if not one.healthy]
         return Check(True, f"chain {found}{''.join(out)}")
 
 

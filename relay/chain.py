@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from relay.chain_decode import Tag, block_of, data_of, hex_of, log_of, number_of, receipt_of, tag_of
 from relay.chain_http import Call, HttpRpc
-from relay.chain_limits import SIZE_STATUSES, EndpointLimits, narrower, range_refused
+from relay.chain_limits import SIZE_STATUSES, EndpointLimits, narrower, range_refused, troubled
 from relay.chain_types import Block, ChainAnswerError, ChainUnavailableError, Fees, Log, Look, Receipt, SendAnswer
 
 Topic: TypeAlias = bytes | Sequence[bytes] | None
@@ -23,6 +23,7 @@ class Chain:
 
     def __init__(self, rpc_url: str, timeout_s: float = 10.0, limits: EndpointLimits = EndpointLimits()) -> None:  # noqa: B008 - frozen
         self._rpc = HttpRpc(rpc_url, timeout_s, limits)
+        self._has_tag = False  # it showed a `finalized` block
         self._span: int | None = None  # blocks of logs at once, after the endpoint refused more
 
     async def close(self) -> None:
@@ -73,15 +74,20 @@ class Chain:
     async def finalized(self, confirmations: int, head: Block) -> int:
         """Highest final block number: `confirmations` below the head, or for 0 the chain's `finalized` tag.
 
-        A chain that does not know the tag counts as final 12 blocks below the head.
+        A chain that never knew the tag counts as final 12 blocks below the head.
         """
         if confirmations == 0:
             try:
                 block = await self.block("finalized")
-            except ChainAnswerError:
+            except ChainAnswerError as error:
+                if self._has_tag or troubled(error):
+                    raise
                 block = None
             if block is not None:
+                self._has_tag = True
                 return block.number
+            if self._has_tag:  # it had one: twelve blocks are not as good
+                raise ChainUnavailableError("no finalized block now")
             confirmations = FINAL_WITHOUT_TAG
         return max(0, head.number - confirmations)
 

@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
+from relay.chain_types import ChainAnswerError
+
 RETRY_AFTER_S_MAX = 600.0  # whatever an endpoint says, it is asked again after so long
 RATE_CODES = frozenset({429, -32005, -32029, -32090})  # "limit exceeded" (EIP-1474) and what providers made of it
 RATE = re.compile(
@@ -19,6 +21,12 @@ RANGE = re.compile(
     re.IGNORECASE,
 )
 BATCH = re.compile(r"batch|response too large", re.IGNORECASE)
+TROUBLE = re.compile(
+    r"internal error|header not found|missing trie node|time(d )?out|try again|temporar|unavailable|overloaded|too busy"
+    r"|upstream",
+    re.IGNORECASE,
+)
+INTERNAL = -32603  # JSON-RPC 2.0; some nodes use it for reverts, which say so
 NUMBER = re.compile(r"\b\d[\d,]*\b")
 SIZE_STATUSES = frozenset({400, 405, 413, 415, 422})  # how servers that dislike a request's form or size say so
 
@@ -57,6 +65,13 @@ def range_refused(code: int, message: str) -> bool:
 def batch_refused(message: str) -> bool:
     """Whether an error is about the batch, not about the call in it."""
     return BATCH.search(message) is not None
+
+
+def troubled(error: ChainAnswerError) -> bool:
+    """Whether an error object tells of the endpoint's own trouble, rather than about what was asked."""
+    if error.revert is not None or "revert" in error.message.lower():
+        return False
+    return error.code == INTERNAL or TROUBLE.search(error.message) is not None
 
 
 def narrower(span: int, message: str) -> int:

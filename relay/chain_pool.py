@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from relay.chain_endpoint import Endpoint
+from relay.chain_limits import troubled
 from relay.chain_types import (
     Block,
     ChainAnswerError,
@@ -123,8 +124,11 @@ class ChainPool:
             return await asyncio.wait_for(self._endpoints[index].look(heights), LOOK_S)
         except ChainUnavailableError as error:
             self._silent(index, str(error), error.retry_after_s)
-        except (ChainAnswerError, TimeoutError) as error:
-            self._silent(index, str(error) or f"no answer in {LOOK_S:.0f} s")
+        except TimeoutError:
+            self._silent(index, f"no answer in {LOOK_S:.0f} s")
+        except ChainAnswerError as error:  # shows nothing, but answers: good enough for one that is known
+            if providers.unproved(self._standings[index], self._clock()):
+                self._silent(index, str(error))
         return None
 
     def _conclude(self, looks: dict[int, Look], heights: Sequence[int], began: float) -> None:
@@ -200,10 +204,12 @@ class ChainPool:
     async def _ask(self, job: Callable[[Endpoint], Awaitable[T]]) -> tuple[int, T]:
         """Ask the first that gives a usable answer, all of them again after a moment; returns who, and the answer.
 
-        An error object is an answer. Asking again is for reads only: they change nothing.
+        An error object is an answer, unless it is about the endpoint itself: then others are asked as well, and nothing
+        is held against it. Asking again is for reads only: they change nothing.
         """
         await self._ready()
         until = self._clock() + AGAIN_WITHIN_S
+        trouble: ChainAnswerError | None = None
         for pause in (*AGAIN_AFTER_S, None):
             for index in providers.order(self._standings):
                 if not await self._fit(index):
@@ -212,13 +218,17 @@ class ChainPool:
                     found = await job(self._endpoints[index])
                 except ChainUnavailableError as error:
                     self._silent(index, str(error), error.retry_after_s)
+                except ChainAnswerError as error:
+                    if not troubled(error):
+                        raise
+                    trouble = error
                 else:
                     self._stand(index, providers.answered(self._standings[index], self._clock()))
                     return index, found
             if pause is None or self._clock() >= until:
                 break
             await asyncio.sleep(pause)
-        raise self._nobody()
+        raise trouble or self._nobody()
 
     async def chain_id(self) -> int:
         """EIP-155 id."""

@@ -15,7 +15,9 @@ from relay.chain_limits import (
     range_refused,
     rate_limited,
     retry_after_s,
+    troubled,
 )
+from relay.chain_types import ChainAnswerError
 
 RANGES = [
     (-32005, "query returned more than 10000 results"),
@@ -63,6 +65,29 @@ def test_other_errors_are_neither(code: int, message: str) -> None:
     assert not rate_limited(code, message)
     assert not range_refused(code, message)
     assert not batch_refused(message)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (ChainAnswerError(-32603, "internal error", None), True),
+        (ChainAnswerError(-32603, "Internal JSON-RPC error.", None), True),
+        (ChainAnswerError(-32000, "header not found", None), True),
+        (ChainAnswerError(-32000, "missing trie node 1234", None), True),
+        (ChainAnswerError(-32000, "request timed out", None), True),
+        (ChainAnswerError(-32603, "execution reverted", None), False),
+        (
+            ChainAnswerError(-32603, "VM Exception while processing transaction: reverted with custom error", None),
+            False,
+        ),
+        (ChainAnswerError(-32603, "error", b"\x01\x02\x03\x04"), False),
+        (ChainAnswerError(3, "execution reverted: internal error", b"\x08"), False),
+        (ChainAnswerError(-32000, "insufficient funds", None), False),
+        (ChainAnswerError(-32601, "the method does not exist", None), False),
+    ],
+)
+def test_the_endpoint_s_own_trouble(error: ChainAnswerError, expected: bool) -> None:
+    assert troubled(error) is expected
 
 
 @pytest.mark.parametrize("message", ["batch too large", "Batch size exceeds 10", "The batch request was too large",

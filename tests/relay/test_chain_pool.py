@@ -20,6 +20,7 @@ from tests.harness.fault_proxy import (
     BAD_GATEWAY,
     DROPPED_ANSWER,
     DROPPED_REQUEST,
+    ERRORS,
     STALE_HEAD,
     TOO_MANY,
     UNAVAILABLE,
@@ -247,6 +248,50 @@ def test_errors_of_the_application_count_against_nobody(node: Node, front: Front
                     await chain.estimate_gas(RICH.address, RICH.address, b"")
             assert chain.leader() == 0
             assert state(chain, 0).healthy
+
+    run(job)
+
+
+def test_an_endpoint_s_own_trouble_is_asked_around(node: Node, front: Front) -> None:
+    first = front(node)
+
+    async def job() -> None:
+        async with pool(first.url, node.url) as chain:
+            await chain.chain_id()
+            first.plan = always(ERRORS)
+            assert await chain.balance(RICH.address) > 0
+            await chain.examine()
+            assert state(chain, 0).healthy, "an error object never counts against health"
+        async with pool(first.url) as alone:
+            first.plan = honest
+            await alone.chain_id()
+            first.plan = script(ERRORS, ERRORS)
+            assert await alone.balance(RICH.address) > 0
+            first.plan = always(ERRORS)
+            with pytest.raises(ChainAnswerError, match="internal error"):
+                await alone.balance(RICH.address)
+
+    run(job)
+
+
+def test_finality_does_not_shrink_because_an_endpoint_is_in_trouble(node: Node, front: Front) -> None:
+    only = front(node)
+    mine(node, 100)
+
+    async def job() -> None:
+        async with pool(only.url) as chain:
+            head = await chain.head()
+            only.plan = script(*[ERRORS] * 3)
+            with pytest.raises(ChainAnswerError):
+                await chain.finalized(0, head)
+            only.plan = honest
+            tagged = await chain.finalized(0, head)
+            assert tagged < head.number - 12
+            only.manners = Manners(knows_finalized=False)
+            with pytest.raises(ChainAnswerError):
+                await chain.finalized(0, head)
+        async with pool(only.url) as fresh:
+            assert await fresh.finalized(0, head) == head.number - 12, "a chain that never knew the tag"
 
     run(job)
 

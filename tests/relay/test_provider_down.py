@@ -58,7 +58,7 @@ def test_a_dead_first_endpoint(command: str, node: Node, sqlite_url: str, tmp_pa
         assert answer["status"] in {"included", "final"}
         contract = answer["receipt"]["typedData"]["domain"]["verifyingContract"]
         assert [score.player for score in scores_on_chain(node.url, contract)] == [player(1)]
-        assert "without 127.0.0.1:1 (" in chain_line(server)
+        assert "; 127.0.0.1:1: " in chain_line(server)
         assert "127.0.0.1:1" in server.output()
         assert TOKEN not in chain_line(server) + server.output()
 
@@ -70,12 +70,12 @@ def test_an_endpoint_that_goes_and_comes_back(node: Node, sqlite_url: str, tmp_p
         name = first.url.removeprefix("http://")
         with Fairscore(tmp_path / "home", "relay", settings=settings) as server:
             assert submit(server, 1)["status"] in {"included", "final"}
-            assert "without" not in chain_line(server)
+            assert name not in chain_line(server)
             first.plan = always(DROPPED_REQUEST)
             assert submit(server, 2)["status"] in {"included", "final"}
-            wait_for(server, f"without {name} (", there=True)
+            wait_for(server, f"; {name}: ", there=True)
             first.plan = honest
-            wait_for(server, f"without {name}", there=False)
+            wait_for(server, name, there=False)
             asked = first.asked["eth_sendRawTransaction"]
             assert submit(server, 3)["status"] in {"included", "final"}
             assert first.asked["eth_sendRawTransaction"] > asked
