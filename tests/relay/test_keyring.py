@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from eth_account import Account
 
-from relay import signer as signer_module
 from relay.config import settings
 from relay.errors import SignerError, StartupError
 from relay.keccak import checksum_address, keccak
@@ -94,13 +93,13 @@ def test_a_keystore_is_decrypted_once(tmp_path: Path, monkeypatch: pytest.Monkey
     for path in (store, password):
         path.chmod(0o600)
     decrypted: list[None] = []
-    decrypt = signer_module.Account.decrypt
+    decrypt = Account.decrypt
 
-    def counted(*arguments: object) -> bytes:
+    def counted(keyfile: str, password: str) -> bytes:
         decrypted.append(None)
-        return bytes(decrypt(*arguments))
+        return bytes(decrypt(keyfile, password))
 
-    monkeypatch.setattr(signer_module.Account, "decrypt", counted)
+    monkeypatch.setattr(Account, "decrypt", counted)
     sources = KeySources(settings(gas_key_file=store, key_password_file=password))
     assert addresses(sources.read()) == addresses(sources.read()) == [KEYS[1].address]
     assert len(decrypted) == 1
