@@ -11,7 +11,7 @@ from enum import Enum
 
 from relay.chain_types import ChainError
 from relay.contract import AUDITOR_ROLE, SIGNER_ROLE
-from relay.deployment import DeployChain, has_role
+from relay.deployment import ViewChain, has_role
 from relay.errors import SignerError, StartupError
 from relay.fleet import Fleet, jobs
 from relay.health import Check
@@ -47,7 +47,7 @@ class Rotation:
         self,
         read: ReadKeys,
         keys: Keyring,
-        chain: DeployChain,
+        chain: ViewChain,
         contract: bytes,
         fleet: Fleet,
         attest_with: Callable[[Signer | None], None],
