@@ -76,20 +76,15 @@ def _counted(senders: Mapping[str, Sender]) -> Iterator[Metric]:
 
 def _funds(senders: Mapping[str, Sender]) -> Iterator[Metric]:
     balance = GaugeMetricFamily("fairscore_outbox_balance_wei", "Balance of the key's account.", labels=["key"])
-    reserved = GaugeMetricFamily(
-        "fairscore_outbox_reserved_wei", "Worst case of what the key has under way.", labels=["key"]
-    )
     trouble = GaugeMetricFamily(
         "fairscore_outbox_trouble", "1 while the named thing keeps a key from sending.", labels=["key", "what"]
     )
     for key, sender in senders.items():
         if sender.meter.balance_wei is not None:
             balance.add_metric([key], sender.meter.balance_wei)
-        if sender.meter.reserved_wei is not None:
-            reserved.add_metric([key], sender.meter.reserved_wei)
         for what in sorted(sender.trouble):
             trouble.add_metric([key, what], 1)
-    yield from (balance, reserved, trouble)
+    yield from (balance, trouble)
 
 
 def _providers(parts: OutboxParts) -> Iterator[Metric]:
@@ -124,14 +119,18 @@ def _keys(seen: View) -> Iterator[Metric]:
         "fairscore_outbox_in_flight", "Nonces of a key that are not final.", labels=["key", "state"]
     )
     paused = GaugeMetricFamily("fairscore_outbox_paused", "1 while an operator paused the key.", labels=["key"])
+    reserved = GaugeMetricFamily(
+        "fairscore_outbox_reserved_wei", "Worst case of what the key has under way.", labels=["key"]
+    )
     led = GaugeMetricFamily("fairscore_outbox_led", "1 while a process holds the key's lease.", labels=["key"])
     for one in seen.keys:
         key = checksum_address(one.key.signer)
         for state in SLOT_STATES:
             in_flight.add_metric([key, state], sum(slot.state == state for slot in one.slots))
         paused.add_metric([key], one.pause is not None)
+        reserved.add_metric([key], one.reserved_wei)
         led.add_metric([key], one.led)
-    yield from (in_flight, paused, led)
+    yield from (in_flight, paused, reserved, led)
 
 
 def _revocations(orders: Sequence[Backlog]) -> Metric:

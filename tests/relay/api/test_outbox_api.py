@@ -13,6 +13,7 @@ from relay.api.application import RelayParts, application
 from relay.api.auth import KeyRing
 from relay.api.outbox_parts import OutboxParts
 from relay.api.revocations import Revocations
+from relay.chain_pool import ChainPool
 from relay.chain_types import ProviderState
 from relay.games import GameConfig, Games
 from relay.intake import Intake
@@ -76,14 +77,16 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk_at(url: str) -> AsyncIterator[Desk]:
-    """A desk over an empty database."""
+async def desk_at(url: str, chain: FakeChain | None = None, pool: ChainPool | None = None) -> AsyncIterator[Desk]:
+    """A desk over an empty database, and over a chain alone or behind a pool of endpoints."""
     async with bench(url) as b:
-        chain = FakeChain(CONTRACT)
-        outboxes = {GAS_KEY.address: b.outbox(chain)}
+        chain = chain or FakeChain(CONTRACT)
+        edge = pool or chain
+        outboxes = {GAS_KEY.address: b.outbox(edge)}
         progress = Progress()
         intake = Intake(b.writer, b.database, None, Games([GameConfig("streambeat")]), progress)
-        parts = OutboxParts(b.database, b.writer, chain, CHAIN_ID, lambda: outboxes, lambda: PROVIDERS)
+        providers = pool.providers if pool else lambda: PROVIDERS
+        parts = OutboxParts(b.database, b.writer, edge, CHAIN_ID, lambda: outboxes, providers)
 
         async def ready() -> dict[str, Any]:
             return {}
@@ -201,6 +204,8 @@ def test_a_stuck_nonce_is_voided(database_url: str) -> None:
         asked = await desk.control("void", nonce=0)
         assert asked.status == 202
         assert (await desk.control("void", nonce=0)).json == asked.json
+        desk.chain.base_fee *= 50  # the next block takes nothing of ours
+        desk.chain.mine()
         await outbox.step()
         (key,) = (await desk.shown())["keys"]
         (nonce,) = key["inFlight"]
