@@ -165,10 +165,14 @@ def test_a_chain_without_the_finalized_tag_and_without_base_fees() -> None:
     assert ask(answer, Chain.fees) == Fees(None, 0, 7)
 
 
-BLOCK = {"number": "0x5", "hash": "0x" + "01" * 32, "parentHash": "0x" + "02" * 32, "timestamp": "0x5",
-         "gasLimit": "0x1c9c380", "baseFeePerGas": "0x7"}  # fmt: skip
-RECEIPT: dict[str, Any] = {"transactionHash": "0x" + "0a" * 32, "blockNumber": "0x5", "blockHash": "0x" + "01" * 32, "status": "0x1",
-           "gasUsed": "0x5208", "logs": [], "contractAddress": None}  # fmt: skip
+BLOCK = {
+    "number": "0x5", "hash": "0x" + "01" * 32, "parentHash": "0x" + "02" * 32, "timestamp": "0x5",
+    "gasLimit": "0x1c9c380", "baseFeePerGas": "0x7",
+}  # fmt: skip
+RECEIPT: dict[str, Any] = {
+    "transactionHash": "0x" + "0a" * 32, "blockNumber": "0x5", "blockHash": "0x" + "01" * 32, "status": "0x1",
+    "gasUsed": "0x5208", "logs": [], "contractAddress": None,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("bad", ["text", 5, [], {}, BLOCK | {"number": None}, BLOCK | {"hash": "01"},
