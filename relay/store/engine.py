@@ -22,6 +22,7 @@ T = TypeVar("T")
 READ_THREADS = 4
 SQLITE_BUSY_MS = 10_000
 SQLITE_RETRY_S = 0.02
+POSTGRESQL_IDLE_MS = 5_000  # amid a transaction; below the life of a lease, so that a hand-over does not wait for it
 WRITE_OPTION = "fairscore_write"
 
 
@@ -103,7 +104,9 @@ def open_database(url: str) -> Database:
     parsed = _parsed(url)
     backend = parsed.get_backend_name()
     if backend == "postgresql":
-        return Database(create_engine(parsed, pool_size=READ_THREADS + 4, pool_pre_ping=True))
+        engine = create_engine(parsed, pool_size=READ_THREADS + 4, pool_pre_ping=True)
+        event.listen(engine, "connect", _postgresql_connect)
+        return Database(engine)
     if backend != "sqlite" or parsed.database in (None, "", ":memory:"):
         raise ValueError(f"unsupported database {backend!r}: use sqlite:///file or postgresql://…")
     Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
@@ -129,6 +132,16 @@ def absent_file(url: str) -> Path | None:
     parsed = _parsed(url)
     path = Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
     return path if path is not None and not path.exists() else None
+
+
+def _postgresql_connect(dbapi_connection: Any, _record: object) -> None:
+    """Let the server end a transaction whose process says nothing more: stopped, or its host cut off.
+
+    Its row locks (a key's lease, the round counters) would keep every other replica waiting for as long.
+    """
+    dbapi_connection.autocommit = True
+    dbapi_connection.execute(f"SET idle_in_transaction_session_timeout = {POSTGRESQL_IDLE_MS}")
+    dbapi_connection.autocommit = False
 
 
 def _sqlite_connect(dbapi_connection: Any, _record: object) -> None:  # the driver's own type is private to SQLAlchemy
