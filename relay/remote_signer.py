@@ -23,6 +23,7 @@ from relay.signing_policy import check_attestation
 
 TIMEOUT = urllib3.Timeout(connect=1.0, read=3.0)
 REST_S = 1.0  # after no answer: nothing is asked for so long, for each question holds a database transaction open
+ALL_S = 4.0  # for all signatures of one group of submissions, whose transaction is open so long
 CONNECTIONS = 16
 ANSWER_MAX = 64 * 1024
 
@@ -110,7 +111,12 @@ class SignerService:
 
     def each(self, signer: "RemoteSigner", domain: Domain, structs: Sequence[bytes]) -> list[bytes]:
         """Sign several structs, as many at a time as there are connections."""
-        return list(self._threads.map(lambda struct: signer.attest(domain, struct), structs))
+        try:
+            return list(self._threads.map(lambda struct: signer.attest(domain, struct), structs, timeout=ALL_S))
+        except TimeoutError:
+            raise SignerError(
+                f"the remote signer {self.name} is too slow: {len(structs)} signatures in {ALL_S} s"
+            ) from None
 
     def close(self) -> None:
         """Let go of the connections."""

@@ -30,7 +30,7 @@ from relay.config import Settings
 from relay.deployment import DeploymentError
 from relay.devnet import Devnet, DevnetError
 from relay.devnet_info import write_info
-from relay.errors import StartupError
+from relay.errors import SignerError, StartupError
 from relay.games import GameError, Games
 from relay.health import Check
 from relay.home import prepare
@@ -52,7 +52,7 @@ GC_THRESHOLD = 50_000  # with `gc.freeze`, collections under load no longer make
 READY_POLL_S = 0.05
 REFUSALS = (
     ChainIdentityError, ChainMismatchError, DeploymentError, DevKeysError, DevnetError, GameError, KeyFileError,
-    PortInUseError, RulesetError, migrate.SchemaVersionError, StoreUnavailableError,
+    PortInUseError, RulesetError, SignerError, migrate.SchemaVersionError, StoreUnavailableError,
 )  # fmt: skip
 
 
@@ -141,7 +141,7 @@ class Composition:
             service = RelayService(settings, database, writer, footing, games, inactive, keys.flush)
             relay = await self._start_relay(stack, service, database)
             if webhooks is not None:
-                await self._start_webhooks(stack, webhooks)
+                await self._start_webhooks(stack, webhooks, writer)
         if "indexer" in self._parts:
             indexer = await self._start_indexer(stack, database, writer, footing, games)
             operations = [*indexer.operations, *operations]
@@ -175,8 +175,8 @@ class Composition:
             return None
         return WebhookProcess(settings.webhooks, settings.database, settings.log_level)
 
-    async def _start_webhooks(self, stack: AsyncExitStack, webhooks: WebhookProcess) -> None:
-        await webhooks.start()
+    async def _start_webhooks(self, stack: AsyncExitStack, webhooks: WebhookProcess, writer: Writer) -> None:
+        await webhooks.start(writer)
         stack.push_async_callback(webhooks.stop)
         self._webhooks = webhooks
 

@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from relay.keccak import keccak
 from relay.signer import LocalSigner
 
+LATE_S = {"slow": 0.1, "hangs": 6.0}
+
 
 class OddSigner:
     """Holds one key; `mood` says what it does to the next requests."""
@@ -33,6 +35,7 @@ class OddSigner:
             0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141 - int.from_bytes(right[32:64])
         ).to_bytes(32)
         return {
+            "slow": (200, "0x" + right.hex()),
             "honest": (200, "0x" + right.hex()),
             "parity": (200, "0x" + (right[:64] + bytes((right[64] - 27,))).hex()),
             "json": (200, json.dumps("0x" + right.hex())),
@@ -69,8 +72,8 @@ def odd_signer(secret: bytes) -> Iterator[OddSigner]:
         def respond(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             odd.asked.append((self.path, {k.lower(): v for k, v in self.headers.items()}, body.decode()))
-            if odd.mood == "hangs":
-                time.sleep(6)
+            if odd.mood in LATE_S:
+                time.sleep(LATE_S[odd.mood])
             if odd.mood in {"hangs", "closes"}:
                 self.close_connection = True
                 return
@@ -85,7 +88,11 @@ def odd_signer(secret: bytes) -> Iterator[OddSigner]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the library's
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Quiet(ThreadingHTTPServer):
+        def handle_error(self, request: object, client_address: object) -> None:
+            """Say nothing of clients that lost their patience: that is what they are here for."""
+
+    server = Quiet(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     odd.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)

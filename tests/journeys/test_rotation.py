@@ -237,6 +237,10 @@ def test_all_keys_at_a_remote_signer_that_comes_and_goes(node: Node, sqlite_url:
         "FAIRSCORE_ATTESTATION_SIGNER": f"http://127.0.0.1:{port}#{address(OLD_SIGNER)}",
         "FAIRSCORE_GAS_SIGNER": f"http://127.0.0.1:{port}",
     }
+    early = Fairscore(tmp_path / "home", "relay", settings=settings)
+    early.launch()
+    assert early.running.wait(30) == 2
+    assert f"the remote signer 127.0.0.1:{port} does not answer" in early.output()
     signer = Fairscore(tmp_path / "signer", "signer", settings=signing, port=port)
     try:
         signer.start()

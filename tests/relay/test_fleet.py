@@ -18,8 +18,9 @@ from relay.keccak import checksum_address, keccak
 from relay.keyring import Keyring, Signer
 from relay.outbox.desk import Readiness
 from relay.outbox.scores import ScoreCargo
+from relay.private_file import KeyFileError
 from relay.rotation import Rotation, Verdict, judge
-from relay.signer import KeyFileError, LocalSigner
+from relay.signer import LocalSigner
 from relay.signing_policy import MODERATION, SCORES, PolicyError
 from relay.store.outbox_tables import leases
 from tests.harness.fake_chain import FakeChain

@@ -263,6 +263,17 @@ def test_who_does_not_answer_is_not_asked_at_once_again(odd: OddSigner, monkeypa
     assert signer.sign_transaction(FIELDS) == KEYS["GAS"].sign_transaction(FIELDS)
 
 
+def test_a_group_that_takes_too_long_is_given_up(odd: OddSigner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its database transaction is open meanwhile."""
+    monkeypatch.setattr(remote_signer, "ALL_S", 0.3)
+    (signer,) = SignerService(odd.url).signers()
+    odd.mood = "slow"
+    started = time.monotonic()
+    with pytest.raises(SignerError, match="is too slow: 100 signatures"):
+        signer.attest_all(DOMAIN, [STRUCT] * 100)
+    assert time.monotonic() - started < 1
+
+
 def test_who_is_not_there(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     absent = SignerService(f"http://127.0.0.1:{free_port()}/", Path(private(tmp_path / "token", TOKEN)))
