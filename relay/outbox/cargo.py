@@ -48,10 +48,14 @@ class Due(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """What becomes of a batch whose nonce is closed without it. `complete`: others did all of it."""
+    """What becomes of a batch whose nonce is closed without it.
+
+    `complete`: others did all of it. `by`: the transactions that did some of it, as final logs show.
+    """
 
     effect: Effect
     complete: bool
+    by: frozenset[bytes] = frozenset()
 
 
 class Refusal(Enum):

@@ -22,7 +22,7 @@ from relay.store.outbox import LeaseLostError
 
 log = logging.getLogger(__name__)
 
-BACKOFF_S_MAX = 5.0
+BACKOFF_S_MAX = 2.0
 LONGEST_STEP_LEASES = 12
 SURVEY_S, SURVEY_S_FIRST = 60.0, 5.0
 
@@ -128,7 +128,8 @@ class Outbox:
         """Sleep until there is work, the chain may have news, or a failing edge may have recovered."""
         settings = self.desk.settings
         if failures:
-            await asyncio.sleep(min(BACKOFF_S_MAX, self.desk.poll_ms / 1000 * 2 ** min(failures, 8)))
+            most = max(BACKOFF_S_MAX, self.desk.pace.block_s)
+            await asyncio.sleep(min(most, self.desk.poll_ms / 1000 * 2 ** min(failures, 8)))
             return
         await asyncio.sleep(settings.step_gap_ms / 1000)
         poll_ms = self.desk.poll_ms
@@ -183,14 +184,15 @@ class Outbox:
     def _unsent(self, slots: Sequence[Slot], head: Block) -> bool:
         """Whether anything must be signed or sent although the chain has no news."""
         policy, sent_at, now = self.desk.policy, self.desk.sent_at, self.desk.clock()
-        return any(
-            slot.state is SlotState.RESERVED
-            or (
-                slot.state is SlotState.LIVE
-                and policy.resend_due(sent_at.get(slot.attempts[-1].tx_hash), head.number, now)
-            )
-            for slot in slots
-        )
+        for slot in slots:
+            if slot.state is SlotState.RESERVED:
+                return True
+            if slot.state is SlotState.LIVE:
+                newest = slot.attempts[-1]
+                to_be_voided = slot.void_by is not None and not newest.void
+                if to_be_voided or policy.resend_due(sent_at.get(newest.tx_hash), head.number, now):
+                    return True
+        return False
 
     async def _lead(self) -> bool:
         """Hold the key's lease: renewed at a third of its life, taken over only when it has run out."""

@@ -157,7 +157,8 @@ class ScoreCargo:
         landed, parked = _elsewhere(contents, result), _contradicted(contents, result)
         back = tuple(batch.items[position] for position in result.missing)
         news = (*_news(landed, "final", parked), (back, "accepted", None))
-        return Release(Effect(rows.close(landed, parked, back, reason), news), complete=not back and not parked)
+        by = frozenset(found.tx_hash for found in result.elsewhere)
+        return Release(Effect(rows.close(landed, parked, back, reason), news), not back and not parked, by)
 
     # ------------------------------------------------------------------- logs
 

@@ -180,6 +180,11 @@ async def _give_up(desk: Desk, slot: Slot, closed_as: SlotState, reason: str, se
     if isinstance(release, Unproven):
         desk.report("logs", release.why)
         return None
+    if any(attempt.tx_hash in release.by for attempt in slot.attempts):
+        desk.report(
+            "logs", f"nonce {slot.nonce}: the endpoint shows logs of our transaction and denies that it succeeded"
+        )
+        return None
     desk.hook("give_up")
     await desk.store.give_up(slot, closed_as, release.effect.move)
     desk.hook("gave_up")

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, func, select, text
+import rlp
+from sqlalchemy import Connection, and_, func, select, text
 
 from relay.attestation import Domain
 from relay.outbox.batches import BatchLimits
@@ -19,6 +20,7 @@ from relay.signer import LocalSigner
 from relay.store.engine import Database, open_database
 from relay.store.outbox import OutboxStore
 from relay.store.outbox_scores import ScoreRows
+from relay.store.outbox_tables import attempts, batches, slots
 from relay.store.schema import metadata
 from relay.store.tables import history, submissions
 from relay.store.writer import Writer
@@ -137,21 +139,78 @@ class Bench:
         assert not problems, problems
 
 
+UNDER_WAY = "s.state IN ('reserved', 'live', 'mined')"
+CHECKS = {
+    # (2) next = max + 1, so a key's nonces have no gap
+    "a nonce is missing": """
+        SELECT count(*) FROM (SELECT max(nonce) - min(nonce) + 1 - count(*) AS gap FROM slots
+        GROUP BY chain_id, signer) g WHERE gap <> 0""",
+    # (3) what a batch holds is held by no other, and a closed batch holds nothing
+    "an item is in two open batches": """
+        SELECT count(*) FROM (SELECT submission_id FROM batch_scores WHERE unresolved = 1
+        GROUP BY submission_id HAVING count(*) > 1) d""",
+    "a closed batch holds items": """
+        SELECT count(*) FROM batch_scores i JOIN batches b ON b.id = i.batch_id
+        WHERE i.unresolved = 1 AND b.state IN ('final', 'failed')""",
+    "an open batch has no nonce under way": f"""
+        SELECT count(*) FROM batches b WHERE b.state IN ('open', 'included')
+        AND NOT EXISTS (SELECT 1 FROM slots s WHERE s.batch_id = b.id AND {UNDER_WAY})""",
+    "an accepted score is in an open batch": """
+        SELECT count(*) FROM submissions s JOIN batch_scores b ON b.submission_id = s.id AND b.unresolved = 1
+        WHERE s.status = 'accepted'""",
+    "a queued score is in no open batch": """
+        SELECT count(*) FROM submissions s WHERE s.status IN ('queued', 'sent', 'included')
+        AND NOT EXISTS (SELECT 1 FROM batch_scores b WHERE b.submission_id = s.id AND b.unresolved = 1)""",
+    # (4) a void makes the batch fail, whatever else happened to the nonce
+    "a batch whose void is final did not fail": """
+        SELECT count(*) FROM slots s JOIN attempts a ON a.tx_hash = s.tx_hash JOIN batches b ON b.id = s.batch_id
+        WHERE s.state = 'final' AND a.void = 1 AND b.state <> 'failed'""",
+    "a void nobody asked for": """
+        SELECT count(*) FROM attempts a JOIN slots s
+        ON s.chain_id = a.chain_id AND s.signer = a.signer AND s.nonce = a.nonce
+        WHERE a.void = 1 AND s.void_requested_at_ms IS NULL""",
+    # (5) nothing is live without its signed bytes; what is mined or final is one of ours
+    "a live slot has no attempt": """
+        SELECT count(*) FROM slots s WHERE s.state IN ('live', 'mined', 'final')
+        AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.nonce = s.nonce AND a.signer = s.signer)""",
+    "a mined slot is not where it was mined": """
+        SELECT count(*) FROM slots s WHERE s.state IN ('mined', 'final')
+        AND (s.block_number IS NULL OR s.block_hash IS NULL OR NOT EXISTS (SELECT 1 FROM attempts a
+        WHERE a.tx_hash = s.tx_hash AND a.nonce = s.nonce AND a.signer = s.signer))""",
+    # (7) final is somewhere
+    "a final score is in no transaction": """
+        SELECT count(*) FROM submissions WHERE status = 'final' AND (tx_hash IS NULL OR block_number IS NULL)""",
+    # (9) no slot was reserved under an epoch that never was
+    "a slot of a later epoch than the lease": """
+        SELECT count(*) FROM slots s JOIN leases l ON l.chain_id = s.chain_id AND l.signer = s.signer
+        WHERE s.epoch > l.epoch""",
+    # (10) the history's end is the status
+    "a status without its history": """
+        SELECT count(*) FROM submissions s WHERE s.status <> 'accepted' AND s.status
+        <> (SELECT h.status FROM history h WHERE h.submission_id = s.id ORDER BY h.seq DESC LIMIT 1)""",
+}
+
+
 def _problems(c: Connection) -> list[str]:
-    checks = {
-        "a nonce is missing": "SELECT count(*) FROM (SELECT max(nonce) - min(nonce) + 1 - count(*) AS gap FROM slots "
-        "GROUP BY chain_id, signer) g WHERE gap <> 0",
-        "a live slot has no attempt": "SELECT count(*) FROM slots s WHERE s.state IN ('live', 'mined', 'final') AND "
-        "NOT EXISTS (SELECT 1 FROM attempts a WHERE a.nonce = s.nonce AND a.signer = s.signer)",
-        "an accepted score is in an open batch": "SELECT count(*) FROM submissions s JOIN batch_scores b ON "
-        "b.submission_id = s.id AND b.unresolved = 1 WHERE s.status = 'accepted'",
-        "a queued score is in no open batch": "SELECT count(*) FROM submissions s WHERE s.status IN "
-        "('queued', 'sent', 'included') AND NOT EXISTS (SELECT 1 FROM batch_scores b WHERE b.submission_id = s.id "
-        "AND b.unresolved = 1)",
-        "a status without its history": "SELECT count(*) FROM submissions s WHERE s.status <> 'accepted' AND s.status "
-        "<> (SELECT h.status FROM history h WHERE h.submission_id = s.id ORDER BY h.seq DESC LIMIT 1)",
-    }
-    return [name for name, query in checks.items() if c.scalar(text(query))]
+    found = [name for name, query in CHECKS.items() if c.scalar(text(query))]
+    return found + _changed_contents(c)
+
+
+def _changed_contents(c: Connection) -> list[str]:
+    """(4) Attempts of unfinished nonces whose content is neither the batch's nor nothing at all to ourselves."""
+    same = (attempts.c.chain_id == slots.c.chain_id, attempts.c.signer == slots.c.signer)
+    query = (
+        select(attempts.c.raw, attempts.c.void, attempts.c.signer, batches.c.calldata)
+        .join(slots, and_(*same, attempts.c.nonce == slots.c.nonce))
+        .join(batches, batches.c.id == slots.c.batch_id)
+        .where(slots.c.state.in_(("live", "mined")))
+    )
+    wrong = 0
+    for raw, void, signer, calldata in c.execute(query):
+        fields = rlp.decode(raw[1:])[5:8] if raw[0] == 2 else rlp.decode(raw)[3:6]
+        receiver, value, data = (bytes(field) for field in fields)
+        wrong += value != b"" or data != (b"" if void else calldata) or (void and receiver != signer)
+    return ["an attempt with another content"] if wrong else []
 
 
 async def eventually(holds: Callable[[], Awaitable[bool]], timeout_s: float = 60.0) -> None:
