@@ -9,7 +9,6 @@ from dataclasses import replace
 from relay import continuity
 from relay.api.outbox_parts import OutboxParts
 from relay.api.revocations import Revocations
-from relay.chain_types import ChainError
 from relay.config import Settings
 from relay.fleet import Edges, Fleet
 from relay.games import Games
@@ -20,12 +19,13 @@ from relay.keyring import DEV_CHAIN_ID, Signer
 from relay.outbox.batches import BatchLimits
 from relay.outbox.desk import OutboxSettings
 from relay.progress import Progress
+from relay.readiness import Readiness
 from relay.rotation import EVERY_S, Rotation
 from relay.schedule import Jobs
 from relay.startup import Footing
 from relay.store import intake as submissions
-from relay.store import queries, revocations
-from relay.store.engine import Database, StoreUnavailableError
+from relay.store import queries
+from relay.store.engine import Database
 from relay.store.writer import Writer
 
 DAY_S = 86_400
@@ -47,16 +47,16 @@ class RelayService:
     ) -> None:
         """`inactive_rules` are the games whose rules the contract does not accept (yet); `flush_keys` is a job."""
         self.games = games
-        self._database, self._footing, self._inactive = database, footing, inactive_rules
+        self._database, self._footing = database, footing
         self.progress = Progress(lambda submission_id: submissions.standing(database, submission_id))
         sending = _sending(settings, footing)
         self.fleet = Fleet(Edges(footing.chain, database, writer, footing.domain, self.progress, sending))
         attestation = footing.keys.attestation
         attestor = Attestor(attestation, footing.domain, settings.receipt_days * DAY_S) if attestation else None
         self.intake = Intake(writer, database, attestor, games, self.progress, self.fleet.wake)
-        self.outbox = OutboxParts(
-            database, writer, footing.chain, footing.chain_id, lambda: self.fleet.outboxes, footing.chain.providers
-        )
+        chain, chain_id = footing.chain, footing.chain_id
+        self.readiness = Readiness(database, chain, chain_id, footing.contract, self.fleet, inactive_rules)
+        self.outbox = OutboxParts(database, writer, chain, chain_id, lambda: self.fleet.outboxes, chain.providers)
         self.revocations = Revocations(database, writer, self.progress, self.fleet.wake)
         self.rotation = Rotation(
             footing.read_keys, footing.keys, footing.chain, footing.contract, self.fleet, self._attest_with
@@ -98,51 +98,8 @@ class RelayService:
 
     async def ready(self) -> dict[str, Check]:
         """Return every check that is really made, by name."""
-        found = {"database": await self._database_check(), "chain": await self._chain_check()}
-        found["outbox"] = Check(True, "this process sends nothing: it has no gas key")
-        found["attestation"] = Check(False, "no key: FAIRSCORE_ATTESTATION_KEY_FILE")
-        found |= {name: Check(*line) for name, line in self.fleet.ready().items() if name != "chain"}
-        found |= self.rotation.ready()
-        inactive = ", ".join(self._inactive)
-        detail = f"not active for {inactive}: let the admin publish them" if inactive else "active on the contract"
-        found["rules"] = Check(not inactive, detail)
-        found |= await self._revocations_check()
-        return found
-
-    async def _revocations_check(self) -> dict[str, Check]:
-        """Say what revocations wait for; it keeps nothing else from working, so it is no failure."""
-        try:
-            orders = {one.state: one for one in await self._database.read(revocations.backlog)}
-        except StoreUnavailableError:
-            return {}
-        waiting = orders.get("waiting")
-        if waiting is None:
-            return {}
-        why = waiting.detail
-        if not any("invalidate" in outbox.desk.cargoes for outbox in self.fleet.outboxes.values()):
-            why = "this process holds no auditor's key (FAIRSCORE_AUDITOR_KEY_FILE), so another one has to send them"
-        return {"revocations": Check(True, f"{waiting.orders} wait: {why or 'about to be sent'}")}
-
-    async def _database_check(self) -> Check:
-        try:
-            await self._database.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
-        except StoreUnavailableError as error:
-            return Check(False, f"does not answer ({error})")
-        return Check(True, self._database.dialect)
-
-    async def _chain_check(self) -> Check:
-        expected = self._footing.chain_id
-        try:
-            found = await self._footing.chain.chain_id()
-            code = await self._footing.chain.code(self._footing.contract)
-        except ChainError as error:
-            return Check(False, f"the endpoint does not answer ({error})")
-        if found != expected:
-            return Check(False, f"the endpoint is on chain {found}, not {expected}")
-        if not code:
-            return Check(False, "there is no code at the contract's address")
-        out = [f"; {one.name}: {one.reason}" for one in self._footing.chain.providers() if not one.healthy]
-        return Check(True, f"chain {found}{''.join(out)}")
+        no_key = {"attestation": Check(False, "no key: FAIRSCORE_ATTESTATION_KEY_FILE")}
+        return {**await self.readiness.look(), **no_key, **self.rotation.ready()}
 
 
 def _sending(settings: Settings, footing: Footing) -> OutboxSettings:
