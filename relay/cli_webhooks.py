@@ -62,7 +62,7 @@ def _row(each: "Listed", now_ms: int) -> tuple[str, ...]:
     if standing.disabled_at_ms is not None:
         state = "disabled: 410 (replay enables)"
     failed = "" if standing.failed_at_ms is None else f"{_time(standing.failed_at_ms)} {standing.error}"
-    counts = (standing.position or 0, standing.delivered, standing.waiting, standing.dead)
+    counts = (standing.position, standing.delivered, standing.waiting, standing.dead)
     return (each.name, address, state, *map(str, counts), failed)
 
 

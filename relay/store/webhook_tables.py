@@ -4,7 +4,7 @@ Pure (schema only). What was delivered leaves no row: a hook's position says it.
 `relay.store.webhooks`.
 """
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, LargeBinary, Table, Text, text
+from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, LargeBinary, Table, Text
 
 from relay.store.metadata import metadata
 
@@ -13,7 +13,7 @@ webhooks = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("target", LargeBinary(32), nullable=False),  # SHA-256 of its address, which may hold a token
-    Column("position", BigInteger),  # every event up to here was delivered or has a row below; null before the first
+    Column("position", BigInteger, nullable=False),  # every event up to here was delivered or has a row below
     Column("holder", Text, nullable=False),
     Column("epoch", BigInteger, nullable=False),  # rises at every change of hands; fences the former holder
     Column("expires_at_ms", BigInteger, nullable=False),

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.store.history_feed import select_events
@@ -24,10 +24,10 @@ class HookLostError(Exception):
 
 
 class Lease(NamedTuple):
-    """The right to deliver a hook, and where it stands (None: it never began)."""
+    """The right to deliver a hook, and where it stands."""
 
     epoch: int
-    position: int | None
+    position: int
 
 
 class Aside(NamedTuple):
@@ -70,7 +70,7 @@ class Standing(NamedTuple):
     """A hook as an operator sees it; times in epoch milliseconds."""
 
     name: str
-    position: int | None
+    position: int
     holder: str
     expires_at_ms: int
     delivered: int
@@ -82,35 +82,29 @@ class Standing(NamedTuple):
     dead: int = 0
 
 
+def register(c: Connection, name: str, target: bytes) -> None:
+    """Make a hook known, if it is not: it is told everything that happens from now on."""
+    insert = postgresql.insert if c.dialect.name == "postgresql" else sqlite.insert
+    newest = select(func.coalesce(func.max(history.c.seq), 0)).scalar_subquery()
+    row = {"name": name, "target": target, "position": newest, "holder": "", "epoch": 0, "expires_at_ms": 0}
+    c.execute(insert(webhooks).values(**row, delivered=0).on_conflict_do_nothing())
+
+
 def acquire(c: Connection, name: str, target: bytes, holder: str, now_ms: int, ttl_ms: int) -> Lease | None:
-    """Take the lease of a hook, registering it if it is new; None while another holds it or the receiver is gone.
+    """Take the lease of a hook; None while another holds it or the receiver is gone.
 
     `target` is the hash of its address: a new address brings a hook back whose receiver had said 410.
     """
-    insert = postgresql.insert if c.dialect.name == "postgresql" else sqlite.insert
-    expires_at_ms = now_ms + ttl_ms
-    row = {"name": name, "target": target, "holder": holder, "expires_at_ms": expires_at_ms}
-    c.execute(
-        insert(webhooks)
-        .values(**row, epoch=1, delivered=0)
-        .on_conflict_do_update(
-            index_elements=[webhooks.c.name],
-            set_={
-                "epoch": webhooks.c.epoch + 1,
-                "holder": holder,
-                "expires_at_ms": expires_at_ms,
-                "target": target,
-                "disabled_at_ms": case((webhooks.c.target == target, webhooks.c.disabled_at_ms), else_=None),
-            },
-            where=and_(
-                or_(webhooks.c.holder == holder, webhooks.c.expires_at_ms < now_ms),
-                or_(webhooks.c.disabled_at_ms.is_(None), webhooks.c.target != target),
-            ),
-        )
-    )
-    mine = select(webhooks.c.epoch, webhooks.c.position, webhooks.c.disabled_at_ms)
-    found = c.execute(mine.where(webhooks.c.name == name, webhooks.c.holder == holder)).one_or_none()
-    return None if found is None or found.disabled_at_ms is not None else Lease(found.epoch, found.position)
+    free = or_(webhooks.c.holder == holder, webhooks.c.expires_at_ms < now_ms)
+    wanted = or_(webhooks.c.disabled_at_ms.is_(None), webhooks.c.target != target)
+    values = {"holder": holder, "expires_at_ms": now_ms + ttl_ms, "target": target, "disabled_at_ms": None}
+    row = c.execute(
+        update(webhooks)
+        .where(webhooks.c.name == name, free, wanted)
+        .values(**values, epoch=webhooks.c.epoch + 1)
+        .returning(webhooks.c.epoch, webhooks.c.position)
+    ).one_or_none()
+    return None if row is None else Lease(row.epoch, row.position)
 
 
 def release(c: Connection, name: str, epoch: int) -> None:
@@ -260,13 +254,13 @@ def replay_dead(c: Connection, name: str, now_ms: int) -> int | None:
 
 
 def _take_away(c: Connection, name: str, **values: int) -> int | None:
-    """End the deliverer's epoch; returns the position there was (0 if it never began), None for an unknown hook."""
+    """End the deliverer's epoch; returns the position there was, None for an unknown hook."""
     row = c.execute(select(webhooks.c.position).where(webhooks.c.name == name).with_for_update()).one_or_none()
     if row is None:
         return None
     ended = {"epoch": webhooks.c.epoch + 1, "expires_at_ms": 0, "disabled_at_ms": None, **values}
     c.execute(update(webhooks).where(webhooks.c.name == name).values(ended))
-    return int(row.position or 0)
+    return int(row.position)
 
 
 def dead(c: Connection, name: str, limit: int) -> Sequence[Aside]:

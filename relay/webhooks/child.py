@@ -11,6 +11,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from relay.store import webhooks as store
+from relay.store.intake_rows import Connection
+from relay.webhooks.deliverer import RunsJobs
 from relay.webhooks.hooks import hooks_of
 from relay.webhooks.signing import SecretFile
 
@@ -44,8 +47,14 @@ class WebhookProcess:
         """The process's number, None while there is none."""
         return None if self._process is None else self._process.pid
 
-    async def start(self) -> None:
-        """Start the process, and again whenever it ends."""
+    async def start(self, writer: RunsJobs) -> None:
+        """Start the process, and again whenever it ends. What happens from now on is told."""
+
+        def register(c: Connection) -> None:
+            for hook in self.hooks:
+                store.register(c, hook.name, hook.target)
+
+        await writer.run(register)
         self._task = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:

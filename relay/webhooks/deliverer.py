@@ -97,11 +97,11 @@ class Deliverer:
         self.hook, self.tally = hook, Tally()
         self._secrets, self._edges = secrets, edges
         self._wake = asyncio.Event()
-        self._begin(Lease(0, 0), 0)
+        self._begin(Lease(0, 0))
 
-    def _begin(self, lease: Lease, position: int) -> None:
+    def _begin(self, lease: Lease) -> None:
         self._lease = lease
-        self._order = Order(position)
+        self._order = Order(lease.position)
         self._queue: asyncio.Queue[_Task] = asyncio.Queue()
         self._progress = Progress()
         self._retrying: set[int] = set()
@@ -132,6 +132,7 @@ class Deliverer:
         target, holder = self.hook.target, self._edges.holder
 
         def job(c: Connection) -> Lease | None:
+            store.register(c, self.hook.name, target)
             now_ms = self._edges.database.now_ms(c)
             return store.acquire(c, self.hook.name, target, holder, now_ms, int(LEASE_S * 1000))
 
@@ -145,11 +146,8 @@ class Deliverer:
         Raises:
             HookLostError: the lease is over.
         """
-        position = lease.position
-        if position is None:  # a new hook: it is told what happens from now on
-            position = await self._edges.feed.settled()
-            log.info("webhook begins", extra={"hook": self.hook.name, "after_sequence": position})
-        self._begin(lease, position)
+        self._begin(lease)
+        log.info("webhook is delivered from here", extra={"hook": self.hook.name, "after_sequence": lease.position})
         self.tally.leading = True
         try:
             async with asyncio.TaskGroup() as group:

@@ -117,7 +117,7 @@ def upgrade() -> None:
         "webhooks",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("target", sa.LargeBinary(length=32), nullable=False),
-        sa.Column("position", sa.BigInteger(), nullable=True),
+        sa.Column("position", sa.BigInteger(), nullable=False),
         sa.Column("holder", sa.Text(), nullable=False),
         sa.Column("epoch", sa.BigInteger(), nullable=False),
         sa.Column("expires_at_ms", sa.BigInteger(), nullable=False),
