@@ -265,7 +265,8 @@ class ModerationCargo:
             else:
                 back.append(order_id)
         landed = await self._landed([ids[0] for ids, _, _ in done], finalized)
-        return Release(Effect(rows.close(done, landed, back, reason)), complete=not back)
+        by = frozenset(tx_hash for _, tx_hash, _ in done)
+        return Release(Effect(rows.close(done, landed, back, reason)), not back, by)
 
     # ------------------------------------------------------------------- logs
 

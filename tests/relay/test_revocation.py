@@ -13,19 +13,20 @@ from relay.revocation import (
     UNSENT,
     Action,
     Order,
-    Ordered,
     Place,
     Refuse,
     State,
     Unchanged,
-    Unrecorded,
+    WaitingOrder,
     Withdraw,
     decisive,
     evidence,
     lapses,
     leaves_revoked,
+    plans,
     respond,
     signed_until,
+    why_unrecorded,
 )
 
 REVOKE, REINSTATE = Action.REVOKE, Action.REINSTATE
@@ -115,24 +116,46 @@ def test_orders_alternate_one_waits_one_is_under_way_and_the_last_word_wins(stor
     assert all(order.state in (State.FINAL, State.WITHDRAWN) for order in ledger.orders)
 
 
+def waiting(seq: int = 1, game: str = "streambeat", **changes: int | bool | str) -> WaitingOrder:
+    """An order that waits."""
+    made = WaitingOrder(seq, f"rev_{seq}", f"sub_{seq}", game, seq, "why", seq, None, 5_000, False, False)
+    return made._replace(**changes)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("carried", "final_at", "lapsed"),
-    [(False, 101, True), (False, 100, False), (True, 101, False), (True, 10**9, False)],
+    [(False, 8_601, True), (False, 8_600, False), (True, 8_601, False), (True, 10**9, False)],
 )
 def test_a_revocation_lapses_only_after_every_signature_has(carried: bool, final_at: int, lapsed: bool) -> None:
-    assert lapses(Unrecorded(carried, 100, final_at)) is lapsed
+    """The receipt's deadline is 5,000; the margin between clocks, 3,600 s."""
+    assert lapses(waiting(carried=carried), 60, final_at) is lapsed
 
 
 def test_the_latest_signature_counts() -> None:
-    assert signed_until(10**9, 1_000, 60) == 10**9
-    assert signed_until(5, 1_000_000_000_000, 60) == 10**9 + 60 + 3_600
+    assert signed_until(waiting(receipt_deadline=10**9), 60) == 10**9 + 3_600
+    assert signed_until(waiting(asked_at_ms=10**12), 60) == 10**9 + 60 + 3_600
+
+
+def test_what_a_revocation_waits_for() -> None:
+    assert "own transaction" in why_unrecorded(waiting(carried=True))
+    assert "until 5000 (unix time)" in why_unrecorded(waiting())
+
+
+def test_plans_hold_one_game_each_and_small_ones_wait_for_company() -> None:
+    orders = [waiting(n, "a" if n % 3 else "b") for n in range(1, 10)]
+    full = plans(orders, 10, 1_000, 2)
+    assert [[one.seq for one in plan] for plan in full] == [[1, 2], [3, 6], [4, 5], [7, 8]]
+    assert plans(orders, 1_009, 1_000, 2)[-1] == [orders[8]]
+    assert plans([], 10, 0, 2) == []
 
 
 def test_evidence_is_canonical_and_names_every_order() -> None:
-    orders = [Ordered("rev_a", "sub_a", 7, "Möbel\n", 5), Ordered("rev_b", "sub_b", 9, "b", 6)]
-    body = evidence(Domain(1, b"\x03" * 20), "streambeat", REVOKE, orders)
+    orders = [waiting(7, reason="Möbel\n"), waiting(9)]
+    domain = Domain(1, b"\x03" * 20)
+    body = evidence(domain, REVOKE, orders)
     document = json.loads(body)
     assert [one["roundId"] for one in document["orders"]] == [7, 9]
+    assert document["orders"][0]["reason"] == "Möbel\n"
     assert document["type"] == "fairscore-moderation@1"
-    assert body == evidence(Domain(1, b"\x03" * 20), "streambeat", REVOKE, orders)
-    assert body != evidence(Domain(1, b"\x03" * 20), "streambeat", REINSTATE, orders)
+    assert body == evidence(domain, REVOKE, orders)
+    assert body != evidence(domain, REINSTATE, orders)

@@ -5,9 +5,10 @@ import itertools
 import random
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Connection, Update, update
 
 from relay.chain_types import ChainError, Log, Receipt
 from relay.contract import TOPICS, game_key
@@ -192,6 +193,11 @@ def test_a_receipt_carried_after_the_revocation_is_invalidated(database_url: str
     asyncio.run(run())
 
 
+def changed(statement: Update, c: Connection) -> int:
+    """Rows that a statement changed."""
+    return c.execute(statement).rowcount
+
+
 def test_it_lapses_when_no_signature_can_bring_the_score_to_the_chain(database_url: str) -> None:
     async def run() -> None:
         async with bench(database_url) as b:
@@ -203,7 +209,7 @@ def test_it_lapses_when_no_signature_can_bring_the_score_to_the_chain(database_u
             # long ago, but for the first the margin of an hour is not over
             for item, asked_s in ((one, 1_700_000_000), (two, 1_699_900_000)):
                 old = update(revocations).where(revocations.c.submission_id == item).values(asked_at_ms=asked_s * 1000)
-                await b.writer.run(lambda c, old=old: c.execute(old).rowcount)
+                await b.writer.run(partial(changed, old))
             outbox = moderating(b, chain, settings=replace(SETTINGS, deadline_s=60))
             chain.mine(3_602)
             await rounds(outbox, chain, b, 1)
