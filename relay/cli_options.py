@@ -15,7 +15,9 @@ from relay.config import Settings, settings
 Home = Annotated[Path | None, typer.Option(help="Folder of all local state.  [default: ./.fairscore]")]
 Host = Annotated[str | None, typer.Option(help="Interface to listen on.  [default: 127.0.0.1]")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on.  [default: 8000; indexer alone: 8001]")]
-RpcUrl = Annotated[str | None, typer.Option(help="JSON-RPC of the chain.  [default: the embedded chain]")]
+RpcUrl = Annotated[
+    str | None, typer.Option(help="JSON-RPC of the chain; several: commas between.  [default: the embedded chain]")
+]
 DatabaseUrl = Annotated[
     str | None, typer.Option(help="sqlite:///file or postgresql://…  [default: a SQLite file in home]")
 ]

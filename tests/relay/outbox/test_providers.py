@@ -344,3 +344,56 @@ def test_the_best_of_two_answers(pair: tuple[SendAnswer, SendAnswer]) -> None:
     expected = min(pair, key=ranked.index)
     assert (best.accepted, best.code, best.message) == (expected.accepted, expected.code, expected.message)
     assert providers.taken(best) is any(providers.taken(one) for one in pair)
+
+
+# ------------------------------------------------------------------------- any story at all
+
+EVENTS = st.one_of(
+    st.tuples(st.just("silent"), st.sampled_from([None, 0.0, 5.0, 300.0])),
+    st.tuples(st.just("answered"), st.none()),
+    st.tuples(st.just("showed"), st.integers(0, 40)),
+    st.tuples(st.just("looked"), st.integers(0, 40)),
+    st.tuples(st.just("other chain"), st.integers(0, 40)),
+    st.tuples(st.just("other fork"), st.integers(0, 40)),
+    st.tuples(st.just("compared"), st.integers(0, 400)),
+)
+
+
+def happen(standing: Standing, event: str, value: float | None, now_s: float) -> Standing:
+    """What one event makes of a standing."""
+    number, forged = int(value or 0), {0: b"\x09" * 32}
+    looks = {
+        "looked": look(number),
+        "other chain": look(number, chain_id=5),
+        "other fork": look(number, hashes=forged),
+    }
+    if event in looks:
+        return providers.judged(standing, looks[event], OURS, now_s, now_s)
+    if event == "silent":
+        return providers.silent(standing, "TimeoutError", now_s, value)
+    if event == "answered":
+        return providers.answered(standing, now_s)
+    if event == "compared":
+        return providers.compared(standing, block(number), now_s)
+    refused = standing.fault in REFUSED  # such a one is not asked
+    return standing if refused else providers.showed(standing, block(number), now_s, now_s)
+
+
+@given(st.lists(st.tuples(EVENTS, st.floats(0.0, 90.0)), max_size=40))
+def test_whatever_happens_to_a_provider(story: list[tuple[tuple[str, float | None], float]]) -> None:
+    standing, now_s = Standing(), 0.0
+    for (event, value), pause in story:
+        now_s += pause
+        before, standing = standing, happen(standing, event, value, now_s)
+        assert bool(standing.reason) is (standing.fault is not None), "every fault says why"
+        assert standing.rest_until_s - now_s <= 300.0, "it rests a minute, or as long as it asked for"
+        if before.fault in REFUSED and standing.fault not in REFUSED:
+            assert event == "looked", "only a right look ends a refusal"
+        if event in {"other chain", "other fork"}:
+            assert providers.order([standing]) == []
+        if event == "silent" and before.fault not in REFUSED:
+            assert standing.fault is Fault.SILENT
+    at_rest_s = max(now_s, standing.rest_until_s)
+    well = providers.judged(standing, look(1000), OURS, at_rest_s, at_rest_s)
+    well = providers.compared(well, block(1000), at_rest_s)
+    assert well.fault is None, "nothing is held against a provider for good"
