@@ -52,6 +52,13 @@ class Clock:
         return time.monotonic() + self.ahead_s
 
 
+class Still(Clock):
+    """A clock that only moves when it is moved."""
+
+    def __call__(self) -> float:
+        return self.ahead_s
+
+
 @pytest.fixture
 def node() -> Iterator[Node]:
     """A chain that makes a block per transaction."""
@@ -308,7 +315,7 @@ def test_retry_after_is_honoured_by_a_single_endpoint_too(node: Node, front: Fro
                 await chain.head()
             assert raised.value is not None
             asked = only.asked.total()
-            with pytest.raises(ChainUnavailableError, match=r"left alone for (29|30) s more"):
+            with pytest.raises(ChainUnavailableError, match=r"left alone for \d+ s more"):
                 await chain.head()
             assert only.asked.total() == asked, "not a single request more"
         async with pool(only.url) as chain:
@@ -531,7 +538,7 @@ def test_a_slow_provider_does_not_hold_up_sends(node: Node, front: Front) -> Non
             assert state(chain, 1).reason == "no answer yet"
             began = time.monotonic()
             assert (await chain.send_raw(transfer(1)[0])).accepted
-            assert time.monotonic() - began < 0.5, "it is not waited for again"
+            assert time.monotonic() - began < SEND_GRACE_S, "it is not waited for again"
 
     run(job)
 
@@ -654,7 +661,7 @@ def test_a_rate_limit_is_kept_from_our_side(node: Node, front: Front) -> None:
 
 
 def test_rounds_come_beside_the_requests_and_are_few(node: Node, front: Front) -> None:
-    first, second, clock = front(node), front(node), Clock()
+    first, second, clock = front(node), front(node), Still()
 
     async def job() -> None:
         async with pool(first.url, second.url, clock=clock) as chain:
