@@ -150,12 +150,14 @@ class Outbox:
         await self._survey(head)
         slots, pause = await self.desk.store.look()
         self.desk.report("paused", pause and f"paused by {pause.by} ({pause.reason}): resume the key to send again")
+        settled_at: bytes | None = head.hash
         if slots and (head.hash != self._settled_at or (pause is None and self._unsent(slots, head))):
             todo = await settle(self.desk, slots, head)
             if pause is None:
                 await carry_out(self.desk, todo)
             slots, _ = await self.desk.store.look()
-        self._settled_at = head.hash
+            settled_at = None if todo.moved else head.hash
+        self._settled_at = settled_at
         if pause is not None:
             self._waits_ms = None
             return

@@ -25,10 +25,14 @@ FOREIGN = "nonce used by another transaction"
 
 @dataclass(frozen=True)
 class Todo:
-    """What is left for the sender after settling: slots with their action, lowest nonce first."""
+    """What is left for the sender after settling: slots with their action, lowest nonce first.
+
+    `moved`: a slot is in a block now, and may be final at once: the same head is worth a second look.
+    """
 
     actions: tuple[tuple[Slot, Action], ...]
     seen: Seen
+    moved: bool
 
 
 async def observe(desk: Desk, slots: Sequence[Slot], head: Block) -> Seen:
@@ -90,7 +94,7 @@ async def settle(desk: Desk, slots: Sequence[Slot], head: Block) -> Todo:
         await _mine(desk, mined)
     if final:
         await _finalize(desk, final, seen)
-    return Todo(tuple(rest), seen)
+    return Todo(tuple(rest), seen, moved=bool(mined))
 
 
 async def _mine(desk: Desk, mined: Sequence[tuple[Slot, Receipt]]) -> None:

@@ -29,7 +29,13 @@ class Key:
 
 
 def acquire(c: Connection, key: Key, holder: str, now_ms: int, ttl_ms: int, *, steal: bool) -> int:
-    """Take or renew the lease; returns its epoch, or 0 when another holder's has not expired (and is not stolen)."""
+    """Take or renew the lease; returns its epoch, or 0 when another holder's has not expired (and is not stolen).
+
+    Who stands by only reads: an upsert would lock the row, and with it hold up the holder's writes.
+    """
+    row = c.execute(select(leases.c.holder, leases.c.expires_at_ms).where(*_is(key))).one_or_none()
+    if row is not None and row.holder != holder and row.expires_at_ms >= now_ms and not steal:
+        return 0
     insert = postgresql.insert if c.dialect.name == "postgresql" else sqlite.insert
     values = {"chain_id": key.chain_id, "signer": key.signer, "holder": holder, "expires_at_ms": now_ms + ttl_ms}
     c.execute(

@@ -1,6 +1,7 @@
 """What outbox tests share: a database with accepted scores, an outbox over any chain, the oracle of its promises."""
 
 import asyncio
+import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -11,6 +12,8 @@ import rlp
 from sqlalchemy import Connection, and_, func, select, text
 
 from relay.attestation import Domain
+from relay.chain_types import Log, Receipt
+from relay.contract import TOPICS, game_key
 from relay.outbox.batches import BatchLimits
 from relay.outbox.desk import Desk, Hook, OutboxChain, OutboxSettings, no_hook
 from relay.outbox.loop import Outbox
@@ -24,6 +27,7 @@ from relay.store.outbox_tables import attempts, batches, slots
 from relay.store.schema import metadata
 from relay.store.tables import history, submissions
 from relay.store.writer import Writer
+from tests.harness.fake_chain import FakeChain
 
 GAS_KEY = LocalSigner(b"\x01" * 32)
 ATTESTER = LocalSigner(b"\x02" * 32)
@@ -56,9 +60,12 @@ class Clock:
     """Seconds that move when told to."""
 
     now: float = 0.0
+    real: bool = False
 
     def __call__(self) -> float:
         """The time."""
+        if self.real:
+            return time.monotonic()
         self.now += 0.001
         return self.now
 
@@ -234,3 +241,20 @@ async def bench(url: str) -> AsyncIterator[Bench]:
     finally:
         await writer.stop()
         database.close()
+
+
+def carry(chain: FakeChain, b: Bench, round_ids: list[int], score: int | None = None) -> bytes:
+    """Record rounds on the chain by somebody's own transaction."""
+    tx_hash = bytes([7]) * 32
+    head = chain.blocks_list[-1]
+    logs = []
+    for index, round_id in enumerate(round_ids):
+        row = b.row("streambeat", round_id, RULES)
+        player, evidence = row["player"], row["evidence_hash"]
+        assert isinstance(player, bytes)
+        assert isinstance(evidence, bytes)
+        topics = (TOPICS["ScoreSubmitted"], game_key("streambeat"), bytes(12) + player, round_id.to_bytes(32, "big"))
+        data = (score or 1000 + round_id).to_bytes(32, "big") + evidence + RULES
+        logs.append(Log(CONTRACT, topics, data, head.header.number, head.header.hash, tx_hash, index))
+    head.receipts.append(Receipt(tx_hash, head.header.number, head.header.hash, True, 21_000, tuple(logs), None))
+    return tx_hash

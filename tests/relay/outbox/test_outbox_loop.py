@@ -6,13 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from relay.chain_types import Log, Receipt
-from relay.contract import TOPICS, game_key
+from relay.contract import game_key
 from relay.outbox.batches import BatchLimits
 from relay.outbox.loop import Outbox
 from relay.store.outbox import ChainMismatchError, LeaseLostError
 from tests.harness.fake_chain import GWEI, FakeChain
-from tests.harness.outboxes import CONTRACT, RULES, SETTINGS, Bench, bench
+from tests.harness.outboxes import CONTRACT, SETTINGS, Bench, bench, carry
 
 GAME = game_key("streambeat")
 
@@ -98,23 +97,6 @@ def test_what_a_player_carried_is_included_by_their_transaction(database_url: st
             assert hashes[ids[0]] != carried
 
     asyncio.run(run())
-
-
-def carry(chain: FakeChain, b: Bench, round_ids: list[int], score: int | None = None) -> bytes:
-    """Record rounds on the chain by somebody's own transaction."""
-    tx_hash = bytes([7]) * 32
-    head = chain.blocks_list[-1]
-    logs = []
-    for index, round_id in enumerate(round_ids):
-        row = b.row("streambeat", round_id, RULES)
-        player, evidence = row["player"], row["evidence_hash"]
-        assert isinstance(player, bytes)
-        assert isinstance(evidence, bytes)
-        topics = (TOPICS["ScoreSubmitted"], GAME, bytes(12) + player, round_id.to_bytes(32, "big"))
-        data = (score or 1000 + round_id).to_bytes(32, "big") + evidence + RULES
-        logs.append(Log(CONTRACT, topics, data, head.header.number, head.header.hash, tx_hash, index))
-    head.receipts.append(Receipt(tx_hash, head.header.number, head.header.hash, True, 21_000, tuple(logs), None))
-    return tx_hash
 
 
 def test_a_round_recorded_with_other_values_is_parked(database_url: str) -> None:
