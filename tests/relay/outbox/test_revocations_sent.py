@@ -659,19 +659,19 @@ async def calm(b: Bench, chain: FakeChain, outbox: Outbox) -> None:
         under_way = [one for one in await orders(b) if one.split()[1] in {"queued", "sent", "included"}]
         moving = sum(statuses[name] for name in ("accepted", "queued", "sent", "included"))
         quiet = 0 if under_way or moving else quiet + 1
-        if quiet > 20:
+        if quiet > 12:
             break
     await b.check_invariants()
     await check_orders(b)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 def test_random_stories(sqlite_url: str, seed: int) -> None:
     asyncio.run(random_story(sqlite_url, seed))
     assert seed >= 0
 
 
-@pytest.mark.parametrize("seed", range(100, 103))
+@pytest.mark.parametrize("seed", range(100, 102))
 def test_random_stories_on_postgresql(postgres_url: str, seed: int) -> None:
     asyncio.run(random_story(postgres_url, seed))
     assert seed >= 0
