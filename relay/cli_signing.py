@@ -81,4 +81,4 @@ def roles_revoke(
 
     found = read_settings(home=home, rpc_url=rpc_url, contract=contract, admin_key_file=admin_key_file)
     done = revoke_role(found, role, account, dev_keys=dev_keys)
-    console.print(f"{account} {'no longer has' if done else 'never had'} the {role} role")
+    console.print(f"{account} {'no longer has' if done else 'has not'} the {role} role")

@@ -274,4 +274,7 @@ def address(text: str, name: str) -> bytes:
         found = b""
     if len(found) != 20:
         raise StartupError(f"{name} is not an address: expected 0x and 40 hex digits")
+    digits = text.removeprefix("0x")
+    if digits not in (digits.lower(), digits.upper(), checksum_address(found)[2:]):
+        raise StartupError(f"{name} has a typing error: its capital letters do not fit its digits (EIP-55)")
     return found
