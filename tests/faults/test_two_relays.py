@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from eth_account.typed_transactions import TypedTransaction
+from eth_account.typed_transactions.typed_transaction import TypedTransaction
 from hexbytes import HexBytes
 
 from tests.faults.test_kill import Bed, check_nonces, check_promises, query, requests_of, wait_until
