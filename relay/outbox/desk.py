@@ -16,7 +16,7 @@ from relay.outbox.fees import FeeKind, market_as
 from relay.outbox.meter import Meter
 from relay.outbox.pace import Pace
 from relay.outbox.slots import Policy, Sent
-from relay.store.outbox import OutboxStore, StoredBatch
+from relay.store.outbox import OutboxStore, SealConflictError, StoredBatch
 
 Hook = Callable[[str], None]
 """Called with the name of the point reached, before and after every commit and send: where a test may crash it."""
@@ -202,12 +202,20 @@ class Desk:
         """Let a cargo choose what to seal, and write down what became clear meanwhile."""
         due = await cargo.due(head, slots_free, wait_ms)
         if due.effect is not None:
-            self.hook("note")
-            await self.store.apply(due.effect.move)
-            self.hook("noted")
-            self.tell(due.effect)
+            await self.note(due.effect)
         self.report(cargo.kind, due.trouble)
         return due
+
+    async def note(self, effect: Effect) -> bool:
+        """Write down what became clear of waiting items; False: one does not wait any more, and nothing is stored."""
+        self.hook("note")
+        try:
+            await self.store.apply(effect.move)
+        except SealConflictError:
+            return False
+        self.hook("noted")
+        self.tell(effect)
+        return True
 
     def tell(self, effect: Effect) -> None:
         """Announce what an effect did; call after its commit."""

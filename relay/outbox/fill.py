@@ -129,8 +129,7 @@ async def preflight(desk: Desk, cargo: Cargo[Any], plans: Sequence[Sequence[Any]
             effect = await cargo.done_elsewhere(plan, finalized)
         else:
             effect = cargo.park(plan[0], reason)
-        await desk.store.apply(effect.move)
-        desk.tell(effect)
+        await desk.note(effect)
     desk.report("contract", None)
     return passed
 

@@ -34,8 +34,9 @@ async def next_nonces(desk: Desk, head: Block) -> tuple[int, int] | None:
                 desk.report("nonce", _waiting(key, reserved[key], used[key]))
                 return None
             log.error("nonces of a gas key were used elsewhere", extra={"key": checksum_address(key)})
+        if not await sweep(desk, head, finalized):
+            return None
         desk.meter.foreign()
-        await sweep(desk, head, finalized)
     desk.report("nonce", None)
     desk.reconciled = True
     return (used[own], used[own]) if reserved.get(own) is not None else await _first_nonce(desk, own, head)
@@ -63,11 +64,11 @@ def _waiting(key: bytes, ours: int | None, used: int) -> str:
     )
 
 
-async def sweep(desk: Desk, head: Block, finalized: int) -> None:
-    """Look everything that waits up in final logs, and take over what is there."""
+async def sweep(desk: Desk, head: Block, finalized: int) -> bool:
+    """Look everything that waits up in final logs, and take over what is there; False: things moved, look again."""
     for cargo in desk.cargoes.values():
         due = await desk.due(cargo, head, EVERYTHING, 0)
         for plan in due.plans:
-            effect = await cargo.done_elsewhere(plan, finalized)
-            await desk.store.apply(effect.move)
-            desk.tell(effect)
+            if not await desk.note(await cargo.done_elsewhere(plan, finalized)):
+                return False
+    return True

@@ -168,7 +168,8 @@ async def _estrange(desk: Desk, slot: Slot, seen: Seen, head: Block) -> None:
     if not await desk.chain.confirm_absent(desk.gas_signer.address, hashes, slot.nonce, seen.finalized):
         desk.report("foreign", f"nonce {slot.nonce} seems used by another program; no second provider confirms it")
         return
-    await sweep(desk, head, seen.finalized)
+    if not await sweep(desk, head, seen.finalized):
+        return
     if await _give_up(desk, slot, SlotState.FOREIGN, FOREIGN, seen) is not None:
         log.error("another transaction of the gas key used a nonce of ours", extra={"nonce": slot.nonce})
         desk.meter.foreign()

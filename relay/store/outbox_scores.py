@@ -58,12 +58,20 @@ def claim(ids: Sequence[str]) -> Move:
 
 def sent(ids: Sequence[str], tx_hash: bytes) -> Move:
     """The scores' first transaction is committed."""
-    return lambda c, now_ms: _to(c, ids, "sent", now_ms, ("queued",), tx_hash)
+
+    def run(c: Connection, now_ms: int) -> None:
+        _to(c, ids, "sent", now_ms, ("queued",), tx_hash)
+
+    return run
 
 
 def included(landed: Sequence[Recorded]) -> Move:
     """These scores are in a block."""
-    return lambda c, now_ms: _land(c, landed, "included", now_ms, ("sent",))
+
+    def run(c: Connection, now_ms: int) -> None:
+        _land(c, landed, "included", now_ms, ("sent",))
+
+    return run
 
 
 def sent_again(ids: Sequence[str]) -> Move:
@@ -91,19 +99,23 @@ def close(
 
 
 def settle_waiting(landed: Sequence[Recorded], parked: Sequence[tuple[str, str]]) -> Move:
-    """End waiting scores that need no transaction: final on the contract already, or refused by it."""
+    """End waiting scores that need no transaction: final on the contract already, or refused by it.
+
+    Raises SealConflictError where one is not waiting any more; then nothing is stored, nor to be told.
+    """
 
     def run(c: Connection, now_ms: int) -> None:
-        _land(c, landed, "final", now_ms, ("accepted",))
+        moved = _land(c, landed, "final", now_ms, ("accepted",))
         for submission_id, why in parked:
-            move(c, [submission_id], "parked", now_ms, ("accepted",), detail=why)
+            moved += move(c, [submission_id], "parked", now_ms, ("accepted",), detail=why)
+        if moved != sum(len(ids) for ids, _, _ in landed) + len(parked):
+            raise SealConflictError("a score is not waiting any more")
 
     return run
 
 
-def _land(c: Connection, landed: Sequence[Recorded], status: str, now_ms: int, was: Sequence[str]) -> None:
-    for ids, tx_hash, block_number in landed:
-        _to(c, ids, status, now_ms, was, tx_hash, block_number)
+def _land(c: Connection, landed: Sequence[Recorded], status: str, now_ms: int, was: Sequence[str]) -> int:
+    return sum(_to(c, ids, status, now_ms, was, tx_hash, number) for ids, tx_hash, number in landed)
 
 
 def _to(
@@ -114,5 +126,5 @@ def _to(
     was: Sequence[str],
     tx_hash: bytes,
     block_number: int | None = None,
-) -> None:
-    move(c, ids, status, now_ms, was, values={"tx_hash": tx_hash, "block_number": block_number})
+) -> int:
+    return move(c, ids, status, now_ms, was, values={"tx_hash": tx_hash, "block_number": block_number})
