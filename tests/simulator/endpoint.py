@@ -9,11 +9,11 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from relay.chain_types import Block, ChainAnswerError, ChainUnavailableError, Fees, Log, Receipt, SendAnswer
+from relay.chain_types import Block, ChainAnswerError, ChainUnavailableError, Fees, Log, Look, Receipt, SendAnswer
 from relay.keccak import keccak
 from tests.simulator.world import GWEI, IS_RECORDED, SUBMIT_SCORES, Branch, Tx, World, read_raw
 
-LIES = (
+LIES = (  # that a single endpoint may tell: nobody is asked but itself
     "other block",  # a receipt with a block hash that no chain has
     "flipped status",
     "no receipt",
@@ -22,6 +22,11 @@ LIES = (
     "nonce too low",
     "nonce too high",
     "stale head",  # this answer is some blocks behind, the next one is not: the head goes back
+)
+GRAVE_LIES = (  # that need another endpoint which does not tell them
+    "nonce final too high",
+    "not recorded",
+    "stranger",  # it serves another chain
 )
 SEND_LIES = {
     "already known": SendAnswer(False, -32000, "already known"),
@@ -47,7 +52,6 @@ class Mood:
     fork: Branch | None = None  # it has not noticed a reorg
     lies: dict[str, float] = field(default_factory=dict)
     sends: dict[str, float] = field(default_factory=dict)  # what becomes of a send
-    stranger: bool = False  # it serves another chain
     slow_s: float = 0.0
 
     def clear(self) -> None:
@@ -82,6 +86,9 @@ class Endpoint:
         mood = self.mood
         if mood.down or (mood.flaky and self._chance.random() < mood.flaky):
             raise ChainUnavailableError("HTTP 503")
+        if "stranger" in mood.lies:
+            stranger = self.world.stranger(self._senders.values())
+            return stranger, len(stranger) - 1
         branch = mood.fork or self.world.chain
         behind = mood.lag
         if self._lies("stale head"):
@@ -94,13 +101,21 @@ class Endpoint:
 
     # ------------------------------------------------------------------------ blocks
 
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+    async def look(self, heights: Sequence[int]) -> Look:
+        branch, tip = await self._view("look")
+        hashes = {height: branch[height].header.hash for height in heights if height <= tip}
+        return Look(self.world.chain_id + ("stranger" in self.mood.lies), branch[tip].header, hashes)
+
     async def chain_id(self) -> int:
         await self._view("chain_id")
-        return self.world.chain_id + self.mood.stranger
+        return self.world.chain_id + ("stranger" in self.mood.lies)
 
     async def head(self) -> Block:
         branch, tip = await self._view("head")
-        return self._shown(branch[tip].header)
+        return branch[tip].header
 
     async def block(self, tag: int | str) -> Block | None:
         branch, tip = await self._view("block")
@@ -108,14 +123,11 @@ class Endpoint:
             str(tag), tag
         )
         assert isinstance(number, int)
-        return self._shown(branch[number].header) if number <= tip else None
+        return branch[number].header if number <= tip else None
 
     async def blocks(self, numbers: Sequence[int]) -> list[Block | None]:
         branch, tip = await self._view("blocks")
-        return [self._shown(branch[number].header) if number <= tip else None for number in numbers]
-
-    def _shown(self, header: Block) -> Block:
-        return replace(header, hash=keccak(header.hash)) if self.mood.stranger else header
+        return [branch[number].header if number <= tip else None for number in numbers]
 
     def _final(self, tip: int) -> int:
         return max(0, min(self.world.final, tip - self.world.confirmations))
@@ -133,7 +145,7 @@ class Endpoint:
         if isinstance(tag, int):
             if tag > tip:
                 raise ChainAnswerError(-32000, "header not found", None)
-            return branch[tag].nonces.get(address, 0)
+            return branch[tag].nonces.get(address, 0) + 3 * self._lies("nonce final too high")
         nonce = branch[tip].nonces.get(address, 0)
         if self._lies("nonce too low"):
             return max(0, nonce - self._chance.randint(1, 3))
@@ -145,7 +157,7 @@ class Endpoint:
 
     async def code(self, address: bytes) -> bytes:
         await self._view("code")
-        return b"\x60" if address == self.world.contract else b""
+        return b"\x60" if address == self.world.contract or self.world.delegated else b""
 
     async def fees(self) -> Fees:
         await self._view("fees")
@@ -155,9 +167,19 @@ class Endpoint:
     # ------------------------------------------------------------------ the contract
 
     async def call(self, to: bytes, data: bytes, sender: bytes | None = None) -> bytes:
-        branch, tip = await self._view("call")
+        return self._call(to, data, *await self._view("call"))
+
+    async def calls(self, to: bytes, data: Sequence[bytes]) -> list[bytes]:
+        branch, tip = await self._view("calls")
+        return [self._call(to, one, branch, tip) for one in data]
+
+    def _call(self, to: bytes, data: bytes, branch: Branch, tip: int) -> bytes:
+        if "stranger" in self.mood.lies:
+            return b""  # nothing is there
         if data[:4] == IS_RECORDED:
             what = (data[4:36], int.from_bytes(data[36:68], "big"))
+            if self._lies("not recorded"):
+                return bytes(32)
             return int(self.world.is_recorded(what, branch, branch[tip])).to_bytes(32, "big")
         if data[:4] != SUBMIT_SCORES:
             raise ChainAnswerError(-32601, f"the simulated contract has no {data[:4].hex()}", None)
@@ -208,7 +230,7 @@ class Endpoint:
     async def send_raw(self, raw: bytes) -> SendAnswer:
         tx_hash = keccak(raw)
         await self._pause("send", self.mood.slow_s)
-        if self.mood.down or self.mood.stranger:
+        if self.mood.down or "stranger" in self.mood.lies:
             return SendAnswer(False, None, "ConnectionError")
         fate = next((name for name, odds in self.mood.sends.items() if self._chance.random() < odds), "")
         if fate and fate != "lose answer":
@@ -231,6 +253,8 @@ class Endpoint:
             return SendAnswer(False, -32000, "replacement transaction underpriced")
         if tx.fee < GWEI:
             return SendAnswer(False, -32000, "transaction underpriced")
+        if world.delegated and any(nonce != tx.nonce for nonce in pool):
+            return SendAnswer(False, -32000, "in-flight transaction limit reached for delegated accounts")
         if world.poor:
             return SendAnswer(False, -32000, "insufficient funds for gas * price + value")
         pool[tx.nonce] = tx

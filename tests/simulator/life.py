@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from relay.attestation import Domain
+from relay.chain_pool import ChainPool
 from relay.contract_records import Record
 from relay.outbox.batches import BatchLimits
 from relay.outbox.desk import OutboxSettings
+from relay.outbox.providers import REST_S_MAX
 from relay.outbox.slots import Policy
 from relay.signer import LocalSigner
 from relay.store.tables import submissions
@@ -23,7 +25,7 @@ from tests.simulator.oracle import BrokenError, Oracle
 from tests.simulator.process import Process, Signer
 from tests.simulator.script import Script
 from tests.simulator.storage import Disk
-from tests.simulator.troubles import begin
+from tests.simulator.troubles import begin, resume
 from tests.simulator.virtual_time import EPOCH_S, DeadlockError, VirtualLoop, run_virtually
 from tests.simulator.world import World
 
@@ -68,11 +70,13 @@ class Life:
         self.world = World(
             CHAIN_ID, CONTRACT, dedupe=script.dedupe, confirmations=script.confirmations, legacy=script.legacy
         )
+        self.world.delegated = script.delegated
         self.world.poison = set(script.poison)
         self.oracle = Oracle(self.disk, self.world, (key.address for key in self.keys))
         self.outcome = Outcome(script)
         self.processes: list[Process] = []
-        self.mood = Mood()  # of the provider
+        self.moods = [Mood() for _ in range(script.providers)]
+        self.liar = self.moods[script.seed % script.providers]  # the others may be late or silent, but do not lie
         self.calm = False
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._order = 0
@@ -112,9 +116,12 @@ class Life:
         """Check an announcement."""
         self._judge(lambda: self.oracle.announced(ids, status))
 
-    def endpoint(self, process: Process) -> Endpoint:
-        """This process's provider: it behaves the same for all of them."""
-        return Endpoint(self.world, self.mood, self.chance, self.senders, process.pause, self._sent)
+    def chain(self, process: Process) -> ChainPool:
+        """The providers as this process sees them: each behaves the same for all processes."""
+        made = [
+            Endpoint(self.world, mood, self.chance, self.senders, process.pause, self._sent) for mood in self.moods
+        ]
+        return ChainPool([(f"rpc{index}:80", one) for index, one in enumerate(made)], clock=self.now)
 
     def _sent(self, tx_hash: bytes) -> None:
         self._judge(lambda: self.oracle.sent(tx_hash))
@@ -219,7 +226,8 @@ class Life:
     def _calm_down(self) -> None:
         self.calm = True
         self.log("world", "calm")
-        self.mood.clear()
+        for mood in self.moods:
+            mood.clear()
         for process in self.processes:
             process.frozen_until = 0.0
             process.doomed = 0
@@ -227,14 +235,18 @@ class Life:
         self.world.poor = self.world.paused = False
         self.world.failing = 0
         self.disk.full, self.disk.blind = False, 0
+        for key in self.keys:
+            resume(self, key.address)
         self.keep_running()
 
     def _patience(self) -> int:
         """Blocks within which everything must be over: what is left goes out `in_flight` batches at a time."""
         script = self.script
         batches = -(-script.scores // script.batch_size) + script.games + len(script.poison) * 6
-        rounds = -(-batches // script.in_flight) * (2 + script.bump_blocks + script.resend_blocks)
-        return 30 + 4 * script.confirmations + 2 * LEASE_BLOCKS[script.processes] + 2 * rounds
+        in_flight = 1 if script.delegated else script.in_flight
+        rounds = -(-batches // in_flight) * (2 + script.bump_blocks + script.resend_blocks)
+        rest = int(REST_S_MAX / script.block_s)  # of a provider that was silent for long
+        return rest + 30 + 4 * script.confirmations + 2 * LEASE_BLOCKS[script.processes] + 2 * rounds
 
     async def _replay(self) -> None:
         """Every transaction ever seen is offered to the pool once more by somebody else."""
@@ -272,7 +284,7 @@ def settings_of(script: Script) -> OutboxSettings:
             resend_blocks=script.resend_blocks, resend_s=5 * script.block_s, bump_blocks=script.bump_blocks
         ),
         fee_wei_cap=500 * 10**9,
-        estimate_gas=False,
+        estimate_gas=script.estimate,
         lease_ttl_ms=int(LEASE_BLOCKS[script.processes] * 1000 * script.block_s),
         steal_lease=script.steal,
     )
@@ -364,7 +376,7 @@ def _smaller(script: Script) -> Iterable[Script]:
     for index, (at, count) in enumerate(script.work):
         if count > 1:
             yield replace(script, work=(*script.work[:index], (at, count // 2), *script.work[index + 1 :]))
-    for name, value in (("processes", 1), ("keys", 1), ("games", 1), ("latency_s", 0.0), ("poison", ()),
+    for name, value in (("processes", 1), ("keys", 1), ("providers", 1), ("delegated", False), ("estimate", False), ("games", 1), ("latency_s", 0.0), ("poison", ()),
                         ("legacy", False), ("tag", False), ("steal", False), ("block_s", 1.0)):  # fmt: skip
         if getattr(script, name) != value:
             yield replace(script, **{name: value})  # type: ignore[arg-type]

@@ -138,7 +138,9 @@ class Oracle:
             raise BrokenError(f"8: nonce {nonce} was closed as {state}, but is not used at the finality point")
         if state == "final" and (used.tx_hash != tx_hash or tx_hash not in tried):
             raise BrokenError(f"7: nonce {nonce} is final with a transaction that did not use it")
-        if state == "foreign" and used.tx_hash in tried:
+        receipt = self.world.receipt(used.tx_hash, self.world.chain, self.world.final)
+        recorded = receipt is not None and receipt.logs  # one that recorded nothing leaves no trace but its receipt
+        if state == "foreign" and used.tx_hash in tried and recorded:
             raise BrokenError(f"8: nonce {nonce} was called foreign, but batch {batch_id}'s own transaction used it")
 
     def _submissions(self) -> None:

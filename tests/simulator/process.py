@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from relay.attestation import Domain
+from relay.chain_pool import ChainPool
 from relay.chain_types import ChainError
 from relay.outbox.desk import Desk, OutboxSettings
 from relay.outbox.loop import Outbox
@@ -17,7 +18,6 @@ from relay.signer import LocalSigner
 from relay.store.engine import StoreUnavailableError
 from relay.store.outbox import OutboxStore
 from relay.store.outbox_scores import ScoreRows
-from tests.simulator.endpoint import Endpoint
 from tests.simulator.storage import Disk, SimDatabase, SimWriter
 
 EFFECTS = frozenset({"commit", "committed", "send", "sent"})
@@ -66,7 +66,7 @@ class Surroundings(Protocol):
     def announced(self, ids: Iterable[str], status: str) -> None:
         """Look at what was announced."""
 
-    def endpoint(self, process: "Process") -> Endpoint:
+    def chain(self, process: "Process") -> ChainPool:
         """The chain as this process sees it."""
 
 
@@ -79,7 +79,7 @@ class Process:
         self.frozen_until = 0.0
         self.doomed = 0  # dies at the n-th commit or send from now
         self.life = life
-        self.endpoint = life.endpoint(self)
+        self.chain = life.chain(self)
         self.outboxes = [self._outbox(key) for key in life.keys]
         self.started = False
         self._starting: asyncio.Task[None] | None = None
@@ -89,9 +89,9 @@ class Process:
         database = SimDatabase(life.disk, self.pause, life.now)
         writer = SimWriter(database, life.disk, self.pause, lambda: life.committed(self))
         store = OutboxStore(writer, database, life.domain.chain_id, key.address, self.name)
-        scores = ScoreCargo(self.endpoint, ScoreRows(database), life.attester, life.domain, life.settings)
+        scores = ScoreCargo(self.chain, ScoreRows(database), life.attester, life.domain, life.settings)
         cargoes = {scores.kind: scores}
-        return Outbox(Desk(self.endpoint, store, key, cargoes, life.domain, self, life.now, life.settings))
+        return Outbox(Desk(self.chain, store, key, cargoes, life.domain, self, life.now, life.settings))
 
     def changed(self, ids: Iterable[str], status: str, tx_hash: bytes | None) -> None:
         """Hear an announcement (the outbox's listener)."""

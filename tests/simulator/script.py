@@ -6,7 +6,7 @@ Pure. A script is data, so that a failing one can be cut down to what matters (`
 import random
 from dataclasses import dataclass
 
-from tests.simulator.endpoint import LIES, SEND_LIES
+from tests.simulator.endpoint import GRAVE_LIES, LIES, SEND_LIES
 
 Value = int | float | str | tuple[bool, ...]
 
@@ -33,6 +33,9 @@ class Script:
     block_s: float = 1.0
     processes: int = 1
     keys: int = 1
+    providers: int = 1
+    delegated: bool = False
+    estimate: bool = False
     batch_size: int = 4
     in_flight: int = 4
     resend_blocks: int = 2
@@ -55,8 +58,10 @@ class Script:
 KINDS = (
     "reorg", "reorg", "reorg", "drop", "spike", "spike", "down", "flaky", "lag", "blind", "crash", "crash", "crash",
     "freeze", "freeze", "restart", "full", "lost commit", "poor", "foreign", "failing", "paused", "carry", "slow",
+    "void", "void", "pause",
     *(f"lie:{name}" for name in LIES), *(f"send:{name}" for name in SEND_LIES),
 )  # fmt: skip
+GRAVE_KINDS = tuple(f"lie:{name}" for name in GRAVE_LIES)
 
 
 def draw(seed: int, *, size: int = 1) -> Script:
@@ -65,10 +70,11 @@ def draw(seed: int, *, size: int = 1) -> Script:
     confirmations = chance.choice((2, 3, 4, 6))
     dedupe = chance.random() < 0.4
     processes = 1 if chance.random() < 0.6 else 2
+    providers = chance.choice((1, 1, 1, 2, 3))
     calm_at = float(chance.randint(6, 16))
     bursts = chance.randint(1, 4)
     work = tuple(sorted((chance.uniform(0, calm_at * 0.8), size * chance.randint(1, 10)) for _ in range(bursts)))
-    troubles = tuple(_trouble(chance, calm_at, confirmations) for _ in range(chance.choice((0, 1, 2, 3, 4, 6, 9))))
+    troubles = tuple(_trouble(chance, calm_at, confirmations, providers) for _ in range(chance.choice((0, 1, 2, 3, 4, 6, 9))))
     if not dedupe:  # what a player carries to a contract that takes it twice is not the outbox's doing
         troubles = tuple(one for one in troubles if one.kind != "carry")
     scores = sum(count for _, count in work)
@@ -78,9 +84,12 @@ def draw(seed: int, *, size: int = 1) -> Script:
         legacy=chance.random() < 0.2,
         confirmations=confirmations,
         tag=chance.random() < 0.3,
-        block_s=chance.choice((1.0, 1.0, 12.0, 0.1)),
+        block_s=chance.choice((1.0, 1.0, 12.0, 0.25)),
         processes=processes,
         keys=chance.choice((1, 1, 1, 2)),
+        providers=providers,
+        delegated=chance.random() < 0.1,
+        estimate=chance.random() < 0.2,
         batch_size=size * chance.randint(1, 6),
         in_flight=chance.choice((1, 2, 4, 16)),
         resend_blocks=chance.randint(1, 3),
@@ -95,8 +104,8 @@ def draw(seed: int, *, size: int = 1) -> Script:
     )
 
 
-def _trouble(chance: random.Random, calm_at: float, confirmations: int) -> Trouble:
-    kind = chance.choice(KINDS)
+def _trouble(chance: random.Random, calm_at: float, confirmations: int, providers: int) -> Trouble:
+    kind = chance.choice(KINDS if providers == 1 else (*KINDS, *GRAVE_KINDS))
     at = chance.uniform(0.0, calm_at - 1)
     blocks = chance.uniform(0.5, 6.0)
     values: tuple[Value, ...] = ()

@@ -4,14 +4,20 @@ Touches the life it is given: its world, disk, processes and their provider's mo
 """
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from sqlalchemy import Connection
+
 from relay.attestation import Domain, score_batch_digest
 from relay.contract import encode_submit_scores, pack_record
+from relay.errors import CallerError
 from relay.keccak import keccak
 from relay.signer import LocalSigner
+from relay.store import controls
+from relay.store.outbox_leases import Key
 from tests.simulator.endpoint import Mood
 from tests.simulator.oracle import Oracle
 from tests.simulator.process import Process, Signer
@@ -31,7 +37,8 @@ class Stage(Protocol):
     chance: random.Random
     world: World
     disk: Disk
-    mood: Mood
+    moods: list[Mood]
+    liar: Mood
     oracle: Oracle
     processes: list[Process]
     keys: list[Signer]
@@ -67,7 +74,7 @@ def begin(life: Stage, trouble: Trouble) -> None:
 
 
 def _lie(life: Stage, name: str, detail: str, trouble: Trouble) -> None:
-    odds = life.mood.lies if name == "lie" else life.mood.sends
+    odds = life.liar.lies if name == "lie" else life.liar.sends
     odds[detail] = float(trouble.values[0])  # type: ignore[arg-type]
     life.later(trouble.blocks, lambda: _forget(odds, detail))
 
@@ -77,10 +84,10 @@ def _forget(odds: dict[str, float], detail: str) -> None:
 
 
 def _for_a_while(attribute: str, of: str, value: object, normal: object) -> Callable[..., None]:
-    """Set something of the life's part, and set it back."""
+    """Set something of the life's part (of a provider: of any), and set it back."""
 
     def start(life: Stage, trouble: Trouble, *values: Any) -> None:
-        part = getattr(life, of)
+        part = life.chance.choice(life.moods) if of == "mood" else getattr(life, of)
         setattr(part, attribute, values[0] if values else value)
         life.later(trouble.blocks, lambda: setattr(part, attribute, normal))
 
@@ -95,8 +102,9 @@ def _reorg(life: Stage, _: Trouble, depth: int, back: tuple[bool, ...], longer: 
 def _blind(life: Stage, trouble: Trouble, depth: int, back: tuple[bool, ...], longer: int) -> None:
     before = life.world.chain
     if life.world.reorg(depth, EPOCH_S + life.now(), back, longer):
-        life.mood.fork = before
-        life.later(trouble.blocks, lambda: setattr(life.mood, "fork", None))
+        mood = life.chance.choice(life.moods)
+        mood.fork = before
+        life.later(trouble.blocks, lambda: setattr(mood, "fork", None))
 
 
 def _drop(life: Stage, _: Trouble, share: float) -> None:
@@ -149,6 +157,31 @@ def _foreign(life: Stage, _: Trouble) -> None:
     life.world.ever[made] = tx
 
 
+def _void(life: Stage, _: Trouble) -> None:
+    """An operator asks for a nonce to be used up by nothing."""
+    open_ones = life.disk.rows("SELECT signer, nonce FROM slots WHERE state IN ('reserved', 'live', 'mined')")
+    if open_ones:
+        signer, nonce = life.chance.choice(open_ones)
+        _operate(life, lambda c, by: controls.request_void(c, Key(life.domain.chain_id, signer), nonce, by))
+
+
+def _pause(life: Stage, trouble: Trouble) -> None:
+    signer = life.chance.choice(life.keys).address
+    _operate(life, lambda c, by: controls.pause(c, Key(life.domain.chain_id, signer), by))
+    life.later(trouble.blocks, lambda: resume(life, signer))
+
+
+def resume(life: Stage, signer: bytes) -> None:
+    """Let a key send again."""
+    _operate(life, lambda c, by: controls.resume(c, Key(life.domain.chain_id, signer), by))
+
+
+def _operate(life: Stage, job: Callable[[Connection, controls.By], object]) -> None:
+    by = controls.By("operator", "simulated", int((EPOCH_S + life.now()) * 1000))
+    with contextlib.suppress(CallerError), life.disk.engine.connect() as connection, connection.begin():
+        job(connection, by)
+
+
 def _failing(life: Stage, _: Trouble, count: int) -> None:
     life.world.failing += count
 
@@ -189,4 +222,6 @@ KINDS: dict[str, Callable[..., None]] = {
     "failing": _failing,
     "paused": _for_a_while("paused", "world", True, False),
     "carry": _carry,
+    "void": _void,
+    "pause": _pause,
 }

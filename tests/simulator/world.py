@@ -4,8 +4,8 @@ Pure: time and chance arrive as arguments. What an endpoint *says* about it is i
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import rlp  # type: ignore[import-untyped]
@@ -97,6 +97,7 @@ class World:
         self.base_fee = GWEI
         self.tip = GWEI
         self.poor = False  # no account can pay
+        self.delegated = False  # every account has code (EIP-7702): one transaction of it at a time
         self.paused = False
         self.poison: set[int] = set()  # rounds the contract chokes on
         self.failing = 0  # transactions of the senders watched that will fail next, whatever they carry
@@ -158,6 +159,11 @@ class World:
         for step in range(depth + longer):
             self.mine(now_s, limit=step)  # the first stays empty: what returned lands elsewhere than it was
         return depth
+
+    def stranger(self, senders: Iterable[bytes]) -> Branch:
+        """Another chain, as high as this one, on which the same keys have sent much."""
+        nonces = dict.fromkeys(senders, 99)
+        return [SimBlock(replace(block.header, hash=keccak(block.header.hash)), nonces) for block in self.chain]
 
     # ---------------------------------------------------------------------- contract
 
