@@ -66,7 +66,7 @@ def mixture(seed: int, url: str, options: Sequence[str], waves: int, timeout_s: 
             g.proxy.plan = seeded(seed, 0.33, *MET)
             took = await carry(g, url, count=15 * waves, waves=waves, timeout_s=timeout_s)
             print(f"seed {seed}: {sum(g.proxy.met.values())} faults of {len(g.proxy.met)} kinds, {took:.1f} s")
-            assert len(g.proxy.met) >= 8
+            assert sum(g.proxy.met.values()) > 20
 
     asyncio.run(run())
 

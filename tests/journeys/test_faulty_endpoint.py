@@ -41,7 +41,7 @@ def test_players_notice_nothing(options: tuple[str, ...], database_url: str, tmp
             check_nonces(Bed(server, node.url, database_url))
             wait_until("ranked", lambda: board(server) == standings(chain), 60)
             print(f"{sum(proxy.met.values())} faults of {len(proxy.met)} kinds")
-            assert len(proxy.met) > 8
+            assert sum(proxy.met.values()) > 20
             assert "Traceback" not in server.output()
 
 
