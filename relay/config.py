@@ -34,11 +34,15 @@ class Settings(SourcedSettings):
     )
     auditor_key_file: Path | None = Field(None, description="key with the auditor role: sends revocations")
     key_password_file: Path | None = Field(None, description="password of key files in keystore format (V3)")
-    attestation_signer: str = Field("", description="remote signer of that key instead: `https://host#0xaddress`")
-    gas_signer: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="remote signers of gas keys (comma between them); without `#0xaddress`: all keys it holds"
+    attestation_signer: str = Field(
+        "", repr=False, description="remote signer of that key instead: `https://host#0xaddress`"
     )
-    auditor_signer: str = Field("", description="remote signer of the auditor key")
+    gas_signer: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        repr=False,
+        description="remote signers of gas keys (comma between them); without `#0xaddress`: all keys it holds",
+    )
+    auditor_signer: str = Field("", repr=False, description="remote signer of the auditor key")
     signer_port: int = Field(9000, ge=0, le=65535, description="port of `signer`")
     chain_id: int = Field(0, ge=0, description="chain that `signer` signs for; it asks none")
     signer_token_file: Path | None = Field(None, description="bearer token that `signer` asks for and `relay` shows")

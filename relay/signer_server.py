@@ -71,7 +71,7 @@ class Vault:
                 try:
                     self._held = self._policies(await asyncio.to_thread(self._read))
                 except (KeyFileError, SignerError, StartupError) as error:
-                    if not self._held:
+                    if self._looked_at == float("-inf"):  # the first look: a mistake in what was set
                         raise
                     log.warning("keys are kept as they were", extra={"reason": str(error)})
                 self._looked_at = time.monotonic()

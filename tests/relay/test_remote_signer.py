@@ -1,5 +1,6 @@
 """Keys elsewhere: the client against the real `fairscore signer`, and against signers that answer wrongly."""
 
+import asyncio
 import json
 import logging
 import time
@@ -13,13 +14,16 @@ import pytest
 import urllib3
 from eth_account import Account
 
-from relay import remote_signer, transactions
+from relay import remote_signer, signer_server, transactions
 from relay.attestation import Domain, recover, score_batch_struct, typed_digest
+from relay.config import settings
 from relay.contract import selector
 from relay.errors import SignerError, StartupError
 from relay.keccak import checksum_address, keccak
+from relay.keyring import KeySources
 from relay.remote_signer import RemoteSigner, SignerService
 from relay.signer import LocalSigner
+from relay.signer_server import Vault
 from relay.signing_policy import PolicyError
 from relay.transactions import Transaction
 from tests.harness.odd_signer import OddSigner, odd_signer
@@ -192,7 +196,7 @@ def test_the_signer_starts_only_as_it_should(tmp_path: Path) -> None:
     chain = {"FAIRSCORE_CHAIN_ID": "1", "FAIRSCORE_CONTRACT": checksum_address(CONTRACT)}
     (tmp_path / "open").write_text(SECRETS["GAS"].hex())
     (tmp_path / "open").chmod(0o640)
-    for settings, sentence in (
+    for given, sentence in (
         (gas, "set FAIRSCORE_CHAIN_ID and FAIRSCORE_CONTRACT"),
         (chain, "there is no key to sign with"),
         (gas | chain | {"FAIRSCORE_HOST": "0.0.0.0"}, "FAIRSCORE_SIGNER_TOKEN_FILE"),
@@ -200,12 +204,35 @@ def test_the_signer_starts_only_as_it_should(tmp_path: Path) -> None:
         (gas | chain | {"FAIRSCORE_ATTESTATION_KEY_FILE": gas["FAIRSCORE_GAS_KEY_FILE"]}, "one key both attests and"),
         (gas | chain | {"FAIRSCORE_ATTESTATION_SIGNER": "http://h"}, "a signer holds its keys in files"),
     ):
-        refused = Fairscore(tmp_path / "home", "signer", settings=settings | {"FAIRSCORE_SIGNER_PORT": "0"})
+        refused = Fairscore(tmp_path / "home", "signer", settings=given | {"FAIRSCORE_SIGNER_PORT": "0"})
         refused.launch()
         assert refused.running.wait(30) == 2, refused.tail()
         assert sentence in refused.output(), refused.tail()
         assert SECRETS["GAS"].hex() not in refused.output()
     assert FAIRSCORE.exists()
+
+
+def test_the_signers_own_keys_come_and_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are looked at again; one that cannot be read changes nothing; a key whose file is gone signs no more."""
+    monkeypatch.setattr(signer_server, "FRESH_S", -1.0)
+    gas = tmp_path / "gas"
+    gas.mkdir()
+    first = Path(private(gas / "first", SECRETS["GAS"].hex()))
+    vault = Vault(KeySources(settings(gas_key_file=gas)).read, DOMAIN, 10**12)
+
+    def held() -> set[bytes]:
+        return set(asyncio.run(vault.keys()))
+
+    assert held() == {KEYS["GAS"].public_key}
+    second = Path(private(gas / "second", SECRETS["AUDITOR"].hex()))
+    assert held() == {KEYS["GAS"].public_key, KEYS["AUDITOR"].public_key}
+    second.write_text("not a key")
+    assert held() == {KEYS["GAS"].public_key, KEYS["AUDITOR"].public_key}
+    second.unlink()
+    first.unlink()
+    assert held() == set()
+    second.write_text("not a key")
+    assert held() == set(), "nor is that an error that a relay would see as one of ours"
 
 
 # ------------------------------------------------------------ signers that answer wrongly
