@@ -94,9 +94,8 @@ class OutboxEndpoints:
         sender = self._parts.senders().get(view.key.signer)
         if sender is None:
             return key_document(view, now_ms, balance_wei=balance_wei)
-        return key_document(
-            view, now_ms, carries=sender.carries, here=True, balance_wei=balance_wei, trouble=sender.trouble
-        )
+        trouble = sender.trouble if sender.leads else None
+        return key_document(view, now_ms, carries=sender.carries, here=True, balance_wei=balance_wei, trouble=trouble)
 
     async def _balances(self, addresses: Sequence[bytes]) -> dict[bytes, int | None]:
         async def one(address: bytes) -> int | None:

@@ -16,7 +16,6 @@ from relay.store.controls import Pause
 from relay.store.outbox_view import AttemptView, Depth, KeyView, Seen, SlotView
 from relay.strict_json import Request
 
-NO_TROUBLE: Mapping[str, str] = {}
 Why = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"\S", description="kept in the record of actions")]
 
 
@@ -217,10 +216,13 @@ def key_document(
     carries: Sequence[str] = (),
     here: bool = False,
     balance_wei: int | None = None,
-    trouble: Mapping[str, str] = NO_TROUBLE,
+    trouble: Mapping[str, str] | None = None,
 ) -> KeyDocument:
-    """Return a key as shown; what the database does not know is given by the process that knows it."""
-    stuck = dict(trouble)
+    """Return a key as shown; what the database does not know is given by the process that knows it.
+
+    `trouble` is the sender's own where it runs here; what the database holds of it is a few seconds old.
+    """
+    stuck = dict(view.trouble if trouble is None else trouble)
     if not view.led and view.slots:
         stuck["lease"] = "transactions are under way and no process holds this key's lease: start a relay with it"
     return KeyDocument(

@@ -24,6 +24,10 @@ class Sender(Protocol):
         """The kinds of cargo it may carry."""
 
     @property
+    def leads(self) -> bool:
+        """Whether it sends, or stands by for another process that does."""
+
+    @property
     def trouble(self) -> Mapping[str, str]:
         """What keeps it from sending, by a short name."""
 

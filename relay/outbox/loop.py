@@ -82,6 +82,11 @@ class Outbox:
         return tuple(self.desk.cargoes)
 
     @property
+    def leads(self) -> bool:
+        """Whether this process holds the key's lease, as far as it knows."""
+        return self._leads
+
+    @property
     def trouble(self) -> Mapping[str, str]:
         """What is in the way, by a short name: each a sentence for the operator."""
         return self.desk.trouble
@@ -208,7 +213,7 @@ class Outbox:
         settings = self.desk.settings
         steal = settings.steal_lease and not self._leads
         now = self.desk.clock()
-        self._leads = await self.desk.store.acquire(settings.lease_ttl_ms, steal=steal)
+        self._leads = await self.desk.store.acquire(settings.lease_ttl_ms, steal=steal, trouble=self.desk.trouble)
         self._renew_at = now + settings.lease_ttl_ms / 3000
         return self._leads
 

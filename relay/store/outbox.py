@@ -4,7 +4,7 @@ The only SQL on `batches`, `slots`, `attempts` and `batch_scores`. Each change i
 for the cargo (a `Move`, which writes its history), and checks the lease it was made under.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
@@ -113,10 +113,15 @@ class OutboxStore:
         chain_id, now_ms = self._key.chain_id, self._database.now_ms
         await self._writer.run(lambda c: leases.bind(c, chain_id, genesis_hash, contract, now_ms(c)))
 
-    async def acquire(self, ttl_ms: int, *, steal: bool) -> bool:
-        """Take or renew the lease of the key; `steal` takes it from a holder that has not expired."""
-        key, holder, now_ms = self._key, self._holder, self._database.now_ms
-        self._epoch = await self._writer.run(lambda c: leases.acquire(c, key, holder, now_ms(c), ttl_ms, steal=steal))
+    async def acquire(self, ttl_ms: int, *, steal: bool, trouble: Mapping[str, str] = leases.NONE) -> bool:
+        """Take or renew the lease of the key; `steal` takes it from a holder that has not expired.
+
+        `trouble` is what operators are shown of this sender, whichever process they ask.
+        """
+        key, holder, now_ms, told = self._key, self._holder, self._database.now_ms, dict(trouble)
+        self._epoch = await self._writer.run(
+            lambda c: leases.acquire(c, key, holder, now_ms(c), ttl_ms, steal=steal, trouble=told)
+        )
         return self._epoch > 0
 
     async def release(self) -> None:

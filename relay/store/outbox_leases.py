@@ -4,12 +4,16 @@ The only SQL on `leases` and `chain_identities`. A lease changes hands only with
 sender checks the epoch it began under, so a sender that was stopped and woken can change nothing.
 """
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, case, func, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.store.outbox_tables import chain_identities, leases, slots
+
+NONE: Mapping[str, str] = {}
 
 
 class LeaseLostError(Exception):
@@ -28,26 +32,29 @@ class Key:
     signer: bytes
 
 
-def acquire(c: Connection, key: Key, holder: str, now_ms: int, ttl_ms: int, *, steal: bool) -> int:
+def acquire(
+    c: Connection, key: Key, holder: str, now_ms: int, ttl_ms: int, *, steal: bool, trouble: Mapping[str, str] = NONE
+) -> int:
     """Take or renew the lease; returns its epoch, or 0 when another holder's has not expired (and is not stolen).
 
-    Who stands by only reads: an upsert would lock the row, and with it hold up the holder's writes.
+    `trouble` is shown to operators, whichever process they ask. Who stands by only reads: an upsert would lock the row,
+    and with it hold up the holder's writes.
     """
     row = c.execute(select(leases.c.holder, leases.c.expires_at_ms).where(*_is(key))).one_or_none()
     if row is not None and row.holder != holder and row.expires_at_ms >= now_ms and not steal:
         return 0
     insert = postgresql.insert if c.dialect.name == "postgresql" else sqlite.insert
-    values = {"chain_id": key.chain_id, "signer": key.signer, "holder": holder, "expires_at_ms": now_ms + ttl_ms}
+    state = {
+        "holder": holder,
+        "expires_at_ms": now_ms + ttl_ms,
+        "trouble": json.dumps(dict(trouble), sort_keys=True) if trouble else None,
+    }
     c.execute(
         insert(leases)
-        .values(**values, epoch=1)
+        .values(**vars(key), **state, epoch=1)
         .on_conflict_do_update(
             index_elements=[leases.c.chain_id, leases.c.signer],
-            set_={
-                "epoch": case((leases.c.holder == holder, leases.c.epoch), else_=leases.c.epoch + 1),
-                "holder": holder,
-                "expires_at_ms": now_ms + ttl_ms,
-            },
+            set_={"epoch": case((leases.c.holder == holder, leases.c.epoch), else_=leases.c.epoch + 1), **state},
             where=or_(leases.c.holder == holder, leases.c.expires_at_ms < now_ms, literal(steal)),
         )
     )

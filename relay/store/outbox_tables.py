@@ -116,6 +116,7 @@ leases = Table(
     Column("holder", Text, nullable=False),
     Column("epoch", BigInteger, nullable=False),  # rises at every change of hands; fences the former holder
     Column("expires_at_ms", BigInteger, nullable=False),
+    Column("trouble", Text, nullable=True),  # JSON: what is in the holder's way, so that every process can show it
 )
 
 chain_identities = Table(

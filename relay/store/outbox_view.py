@@ -4,6 +4,7 @@ The only SQL of these reads. Each is short however long the history is: it follo
 finished.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -68,12 +69,16 @@ class SlotView(NamedTuple):
 
 
 class KeyView(NamedTuple):
-    """A sending account. `led`: a process holds its lease now; `next_nonce` None: it never reserved one."""
+    """A sending account. `led`: a process holds its lease now; `next_nonce` None: it never reserved one.
+
+    `trouble`: what was in the holder's way when it last renewed the lease, by a short name.
+    """
 
     key: Key
     holder: str
     epoch: int
     led: bool
+    trouble: Mapping[str, str]
     pause: Pause | None
     next_nonce: int | None
     slots: tuple[SlotView, ...]
@@ -166,7 +171,9 @@ def keys(c: Connection, chain_id: int, now_ms: int) -> list[KeyView]:
         led = row.expires_at_ms > now_ms
         following = None if highest is None else highest + 1
         pause = controls.paused(c, key)
-        found.append(KeyView(key, row.holder, row.epoch, led, pause, following, tuple(slots_of.get(key, ()))))
+        trouble = json.loads(row.trouble) if led and row.trouble else {}
+        under_way = tuple(slots_of.get(key, ()))
+        found.append(KeyView(key, row.holder, row.epoch, led, trouble, pause, following, under_way))
     return found
 
 

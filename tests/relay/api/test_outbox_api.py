@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -22,7 +22,7 @@ from relay.outbox.loop import Outbox
 from relay.progress import Progress
 from relay.store.keys import KeyStore
 from tests.harness.fake_chain import FakeChain
-from tests.harness.outboxes import CHAIN_ID, CONTRACT, GAS_KEY, Bench, bench
+from tests.harness.outboxes import CHAIN_ID, CONTRACT, GAS_KEY, SETTINGS, Bench, bench
 from tests.relay.api.test_openapi import check_answer
 from tests.relay.conftest import Relay, Reply
 
@@ -161,6 +161,33 @@ def test_the_chain_being_away_hides_balances_only(sqlite_url: str) -> None:
         (key,) = (await desk.shown())["keys"]
         assert (key["here"], key["leads"], key["carries"]) == (False, False, [])
         assert [one["what"] for one in key["stuck"]] == ["lease"]
+
+    run(sqlite_url, scenario)
+
+
+def test_what_is_stuck_is_shown_by_every_process(sqlite_url: str) -> None:
+    """Whoever holds the lease writes it there; one that stands by, or runs no sender at all, shows it."""
+
+    async def scenario(desk: Desk) -> None:
+        leader = desk.outboxes[GAS_KEY.address]
+        await leader.step()
+        leader.desk.trouble["gas"] = "fill it"
+        stand_by = desk.outboxes[GAS_KEY.address] = desk.bench.outbox(
+            desk.chain, settings=replace(SETTINGS, steal_lease=False)
+        )
+        leader.desk.clock.now += 60  # type: ignore[attr-defined]
+        await leader.step()
+        await stand_by.step()
+        assert (leader.leads, stand_by.leads) == (True, False)
+        (key,) = (await desk.shown())["keys"]
+        assert (key["here"], key["stuck"]) == (True, [{"what": "gas", "detail": "fill it"}])
+        del desk.outboxes[GAS_KEY.address]
+        (key,) = (await desk.shown())["keys"]
+        assert (key["here"], key["stuck"]) == (False, [{"what": "gas", "detail": "fill it"}])
+        leader.desk.trouble.clear()
+        leader.desk.clock.now += 60  # type: ignore[attr-defined]
+        await leader.step()
+        assert (await desk.shown())["keys"][0]["stuck"] == []
 
     run(sqlite_url, scenario)
 

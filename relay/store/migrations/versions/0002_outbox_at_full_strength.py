@@ -135,6 +135,9 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("tx_hash", sa.LargeBinary(length=32), nullable=True))
         batch_op.add_column(sa.Column("block_number", sa.BigInteger(), nullable=True))
 
+    with op.batch_alter_table("leases", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("trouble", sa.Text(), nullable=True))
+
     with op.batch_alter_table("slots", schema=None) as batch_op:
         batch_op.add_column(sa.Column("gas_used", sa.BigInteger(), nullable=True))
         batch_op.add_column(sa.Column("void_requested_at_ms", sa.BigInteger(), nullable=True))
@@ -165,6 +168,9 @@ def downgrade() -> None:
         batch_op.drop_column("void_by")
         batch_op.drop_column("void_requested_at_ms")
         batch_op.drop_column("gas_used")
+
+    with op.batch_alter_table("leases", schema=None) as batch_op:
+        batch_op.drop_column("trouble")
 
     with op.batch_alter_table("history", schema=None) as batch_op:
         batch_op.drop_column("block_number")
