@@ -112,10 +112,12 @@ def claim(ids: Sequence[str], reason_hash: bytes, evidence: bytes) -> Move:
     """Queue waiting orders with their evidence, or raise SealConflictError: one may just be withdrawn."""
 
     def run(c: Connection, now_ms: int) -> None:  # noqa: ARG001 - a move is given the time
-        values = {"state": "queued", "reason_hash": reason_hash, "detail": None}
-        chosen = (revocations.c.id.in_(ids), IS_WAITING)
-        if c.execute(update(revocations).where(*chosen).values(values)).rowcount != len(ids):
+        # Locked and counted before anything is changed: the seal goes on with its other batches.
+        free = select(revocations.c.id).where(revocations.c.id.in_(ids), IS_WAITING)
+        if len(c.execute(free.with_for_update(skip_locked=True)).all()) != len(ids):
             raise SealConflictError("an order of the batch is not waiting any more")
+        values = {"state": "queued", "reason_hash": reason_hash, "detail": None}
+        c.execute(update(revocations).where(revocations.c.id.in_(ids)).values(values))
         keep_document(c, c.dialect.name, reason_hash, evidence)
 
     return run

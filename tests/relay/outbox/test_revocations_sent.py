@@ -21,6 +21,8 @@ from relay.store.engine import open_database
 from relay.store.outbox import LeaseLostError
 from relay.store.queries import evidence_body
 from relay.store.revocation_tables import revocations
+from relay.store.revocations import Request
+from relay.store.revocations import ask as ask_now
 from relay.store.tables import submissions
 from relay.store.writer import Writer
 from tests.harness.fake_chain import GWEI, FakeChain
@@ -371,6 +373,49 @@ def test_a_failed_revocation_and_a_waiting_reinstatement_cancel_each_other(datab
             assert await orders(b) == ["revoke withdrawn", "reinstate withdrawn"]
             assert await b.statuses() == Counter(final=1)
             assert chain.marked(GAME, 1) == []
+
+    asyncio.run(run())
+
+
+def test_an_order_withdrawn_as_it_is_sealed_is_not_sent(database_url: str) -> None:
+    async def run() -> None:
+        async with bench(database_url) as b:
+            chain = FakeChain(CONTRACT)
+            one, two = await b.accept(2)
+            await rounds(moderating(b, chain), chain, b)
+            request = Request(one, REINSTATE, "no", "key_test")
+
+            def hook(point: str) -> None:
+                if point == "seal":  # planned and tried out, not committed yet
+                    with b.database.write() as connection:
+                        ask_now(connection, request, 1)
+
+            for item in (one, two):
+                await ask(b, item)
+            outbox = moderating(b, chain, hook=hook)
+            await outbox.step()
+            assert await orders(b) == ["revoke withdrawn", "revoke waiting"]
+            await rounds(outbox, chain, b)
+            assert await orders(b) == ["revoke withdrawn", "revoke final"]
+            assert (chain.marked(GAME, 1), chain.marked(GAME, 2)) == ([], [REVOKE])
+            assert (await score(b, one)).status == "final"
+
+    asyncio.run(run())
+
+
+def test_what_an_earlier_order_did_is_not_taken_for_this_one(database_url: str) -> None:
+    async def run() -> None:
+        async with bench(database_url) as b:
+            chain = FakeChain(CONTRACT)
+            (one,) = await b.accept(1)
+            outbox = moderating(b, chain)
+            await rounds(outbox, chain, b)
+            for action in (REVOKE, REINSTATE, REVOKE):
+                await ask(b, one, action)
+                chain.gas_fault = {chain.next_nonce()}  # each fails once; the contract's last word is the opposite
+                await rounds(outbox, chain, b, 12)
+            assert await orders(b) == ["revoke final", "reinstate final", "revoke final"]
+            assert chain.marked(GAME, 1) == [REVOKE, REINSTATE, REVOKE]
 
     asyncio.run(run())
 
