@@ -148,7 +148,5 @@ def _must_be_known(c: Connection, key: Key) -> None:
     held = select(leases.c.epoch).where(leases.c.chain_id == key.chain_id, leases.c.signer == key.signer)
     # Locked: of two operators who pause at the same moment, the second finds the first one's pause.
     if c.execute(held.with_for_update()).first() is None:
-        raise CallerError(
-            "SENDER_UNKNOWN",
-            f"{checksum_address(key.signer)} sends nothing on chain {key.chain_id}: see GET /api/outbox, or `fairscore outbox show`",
-        )
+        at = f"{checksum_address(key.signer)} sends nothing on chain {key.chain_id}"
+        raise CallerError("SENDER_UNKNOWN", f"{at}: see GET /api/outbox, or `fairscore outbox show`")
