@@ -3,7 +3,7 @@
 from email.utils import formatdate
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.chain_limits import (
@@ -112,11 +112,13 @@ def test_the_next_range(span: int, message: str, expected: int) -> None:
     assert narrower(span, message) == expected
 
 
+@settings(deadline=None)
 @given(st.integers(1, 2**40), st.text(max_size=60))
 def test_ranges_at_least_halve_until_one_block(span: int, message: str) -> None:
     assert 1 <= narrower(span, message) <= max(1, span // 2)
 
 
+@settings(deadline=None)
 @given(st.floats(0.5, 1000), st.lists(st.tuples(st.floats(0, 2), st.integers(1, 50)), min_size=1, max_size=60))
 def test_a_steady_rate_is_never_exceeded(per_s: float, requests: list[tuple[float, int]]) -> None:
     now, due, sent = 0.0, 0.0, list[tuple[float, int]]()
