@@ -1,7 +1,6 @@
 """What outbox tests share: a database with accepted scores, an outbox over any chain, the oracle of its promises."""
 
 import asyncio
-import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -60,12 +59,9 @@ class Clock:
     """Seconds that move when told to."""
 
     now: float = 0.0
-    real: bool = False
 
     def __call__(self) -> float:
         """The time."""
-        if self.real:
-            return time.monotonic()
         self.now += 0.001
         return self.now
 

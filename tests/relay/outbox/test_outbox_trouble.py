@@ -16,6 +16,7 @@ from relay.outbox.loop import Outbox
 from relay.signer import LocalSigner
 from relay.store.engine import StoreUnavailableError
 from tests.harness.fake_chain import FakeChain
+from tests.harness.grounds import WallClock
 from tests.harness.outboxes import ATTESTER, CONTRACT, SETTINGS, Bench, bench, carry, eventually
 
 
@@ -295,7 +296,7 @@ def test_a_slow_step_keeps_its_lease(sqlite_url: str) -> None:
             chain = Slow(CONTRACT, dedupe=False)
             brief = replace(SETTINGS, steal_lease=False, lease_ttl_ms=300, poll_ms=10, step_gap_ms=1)
             await b.accept(4)
-            b.clock.real = True
+            b.clock = WallClock()
             first, second = b.outbox(chain, settings=brief), b.outbox(chain, settings=brief)
             await first.start()
             await asyncio.sleep(0.1)
