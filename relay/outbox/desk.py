@@ -150,6 +150,7 @@ class Desk:
     single: bool = False  # the account has code (EIP-7702): nodes take one transaction of it at a time
     first_nonce: int | None = None  # of a key without history, as of an earlier look
     reconciled: bool = False  # the database knows every nonce that the chain has seen of its keys
+    gas_ratio: dict[str, float] = field(default_factory=dict)  # this chain's gas to the cargo's bound, by kind; >= 1
     batches: dict[int, StoredBatch] = field(default_factory=dict)
     sent_at: dict[bytes, Sent] = field(default_factory=dict)
     underpriced: set[bytes] = field(default_factory=set)  # attempts whose fee a node refused
@@ -174,6 +175,10 @@ class Desk:
     async def market(self) -> Fees:
         """The fee market, as the kind of transactions that this key sends sees it."""
         return market_as(await self.chain.fees(), self.settings.fees)
+
+    def gas_bound(self, cargo: Cargo[Any], size: int) -> int:
+        """Upper bound of the gas of a batch, under this chain's prices as far as they are known."""
+        return round(cargo.gas_limit(size) * self.gas_ratio.get(cargo.kind, 1.0))
 
     def report(self, name: str, sentence: str | None) -> None:
         """Say what is wrong under a name, or with None that it is not (any more)."""

@@ -6,17 +6,18 @@ transaction, then it is sent: three steps, in this order.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from relay.chain_types import Block, ChainAnswerError, Fees
 from relay.contract import revert_name
 from relay.errors import SignerError
-from relay.outbox.cargo import Cargo, Refusal
+from relay.outbox.batches import GAS_PER_TRANSACTION_MAX
+from relay.outbox.cargo import Cargo, Due, Refusal
 from relay.outbox.desk import Desk
 from relay.outbox.fees import affordable, quote
 from relay.outbox.reconcile import next_nonces
-from relay.outbox.send import Order, broadcast, sign
+from relay.outbox.send import Order, broadcast, sign, with_margin
 from relay.outbox.slots import Slot, worst_case
 from relay.store.outbox import Sealed, StoredBatch
 
@@ -40,7 +41,7 @@ async def fill(desk: Desk, slots: Sequence[Slot], head: Block) -> int | None:
     for cargo in desk.cargoes.values():
         if free <= len(loads):
             break
-        due = await desk.due(cargo, head, free - len(loads), desk.wait_ms)
+        due = await _due(desk, cargo, head, free - len(loads))
         if due.wait_ms is None:
             desk.careful.discard(cargo.kind)
         elif not due.plans:
@@ -56,6 +57,42 @@ async def fill(desk: Desk, slots: Sequence[Slot], head: Block) -> int | None:
     if loads and await seal(desk, loads, head, market):
         return 0
     return None  # something is in the way: look again with the chain's next news
+
+
+async def _due(desk: Desk, cargo: Cargo[Any], head: Block, slots_free: int) -> Due[Any]:
+    """Let a cargo choose, with room for as much as this chain's gas prices leave in one transaction."""
+    room = min(head.gas_limit, GAS_PER_TRANSACTION_MAX)
+
+    async def choose() -> Due[Any]:
+        fitting = replace(head, gas_limit=int(room / desk.gas_ratio.get(cargo.kind, 1.0)))
+        return await desk.due(cargo, fitting, slots_free, desk.wait_ms)
+
+    due = await choose()
+    if due.plans and desk.settings.estimate_gas and cargo.kind not in desk.gas_ratio:
+        await _learn_gas(desk, cargo, due.plans[0], head)
+        if desk.gas_ratio.get(cargo.kind, 1.0) > 1:
+            due = await choose()
+    return due
+
+
+async def _learn_gas(desk: Desk, cargo: Cargo[Any], plan: Sequence[Any], head: Block) -> None:
+    """Ask the chain once what a plan costs: some price storage and logs ten times as high as Ethereum does.
+
+    A plan too large for the endpoint is halved. What the contract refuses teaches nothing: it is tried out elsewhere.
+    """
+    while plan:
+        sealed = await asyncio.to_thread(cargo.seal, plan, head)
+        try:
+            limit = with_margin(
+                await desk.chain.estimate_gas(desk.gas_signer.address, desk.domain.contract, sealed.calldata)
+            )
+        except ChainAnswerError as error:
+            if _is_revert(error):
+                return
+            plan = plan[: len(plan) // 2]
+            continue
+        desk.gas_ratio[cargo.kind] = max(1.0, limit / cargo.gas_limit(len(plan)))
+        return
 
 
 async def seal(desk: Desk, loads: Sequence[Load], head: Block, market: Fees) -> bool:
@@ -92,7 +129,7 @@ async def _affordable(desk: Desk, slots: Sequence[Slot], loads: list[Load], mark
     balance = await desk.chain.balance(desk.gas_signer.address)
     bid = quote(market, desk.settings.fee_wei_cap)
     reserved = worst_case(slots)
-    costs = [bid.cost(load.cargo.gas_limit(len(load.plan))) for load in loads]
+    costs = [bid.cost(desk.gas_bound(load.cargo, len(load.plan))) for load in loads]
     count = affordable(balance, reserved, costs)
     desk.meter.funds(balance, reserved)
     missing = f"the gas account holds {balance} wei and needs {reserved + sum(costs)} to send what waits: fill it"
@@ -142,7 +179,11 @@ async def _reason(desk: Desk, cargo: Cargo[Any], plan: Sequence[Any], head: Bloc
     except ChainAnswerError as error:
         if error.revert:
             return revert_name(error.revert)
-        if error.code == REVERTED or "revert" in error.message.lower():
+        if _is_revert(error):
             return error.message
         raise  # an endpoint in trouble is not the contract's word: nothing is parked for it
     return None
+
+
+def _is_revert(error: ChainAnswerError) -> bool:
+    return error.revert is not None or error.code == REVERTED or "revert" in error.message.lower()

@@ -110,7 +110,7 @@ async def _content(desk: Desk, order: Order, batch: StoredBatch) -> tuple[bytes,
     slot = order.slot
     to, data = (desk.gas_signer.address, b"") if order.void else (desk.domain.contract, batch.calldata)
     known = next((attempt.gas_limit for attempt in slot.attempts if attempt.void == order.void), None)
-    bound = TRANSFER_GAS if order.void else desk.cargo(batch).gas_limit(len(batch.items))
+    bound = TRANSFER_GAS if order.void else desk.gas_bound(desk.cargo(batch), len(batch.items))
     return to, data, known or await _gas_limit(desk, to, data, bound)
 
 
@@ -122,7 +122,12 @@ async def _gas_limit(desk: Desk, to: bytes, data: bytes, bound: int) -> int:
         estimate = await desk.chain.estimate_gas(desk.gas_signer.address, to, data)
     except ChainAnswerError:
         return bound  # it is committed to its nonce and goes out all the same; its receipt will tell
-    return estimate if estimate == TRANSFER_GAS else estimate * (100 + ESTIMATE_MARGIN_PERCENT) // 100
+    return estimate if estimate == TRANSFER_GAS else with_margin(estimate)
+
+
+def with_margin(estimate: int) -> int:
+    """A gas limit for what a node estimated: the state may change until it is mined."""
+    return estimate * (100 + ESTIMATE_MARGIN_PERCENT) // 100
 
 
 def _signed(desk: Desk, nonce: int, to: bytes, data: bytes, gas: int, bid: Bid) -> tuple[bytes, bytes]:

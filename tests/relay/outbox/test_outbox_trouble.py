@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from relay.chain_types import ChainAnswerError, Fees, Log, Receipt
-from relay.contract import SUBMIT_SCORES
+from relay.contract import SUBMIT_SCORES, decode_submit_scores, unpack_records
+from relay.outbox.batches import GAS_PER_TRANSACTION_MAX, BatchLimits
 from relay.outbox.loop import Outbox
 from relay.signer import LocalSigner
 from relay.store.engine import StoreUnavailableError
@@ -204,6 +205,33 @@ def test_a_new_key_begins_where_no_single_answer_says(sqlite_url: str) -> None:
             await rounds(b.outbox(chain), chain, b)
             assert await b.statuses() == Counter(final=4)
             assert chain.next_nonce() == 1
+
+    asyncio.run(run())
+
+
+class Pricey(FakeChain):
+    """A chain where a score costs ten times the gas of Ethereum, and whose endpoint estimates up to eight scores."""
+
+    async def estimate_gas(self, sender: bytes, to: bytes | None, data: bytes) -> int:
+        await self.call(to or b"", data, sender)
+        size = len(unpack_records(decode_submit_scores(data).records))
+        if size > 8:
+            raise ChainAnswerError(-32000, "gas required exceeds allowance", None)
+        return 200_000 + size * 500_000
+
+
+def test_batches_are_as_small_as_the_chains_gas_prices_ask_for(sqlite_url: str) -> None:
+    async def run() -> None:
+        async with bench(sqlite_url) as b:
+            chain = Pricey(CONTRACT, dedupe=False)
+            await b.accept(100)
+            settings = replace(SETTINGS, limits=BatchLimits(100, 0), estimate_gas=True)
+            outbox = b.outbox(chain, settings=settings)
+            await outbox.step()
+            assert chain.pool
+            assert all(tx.gas <= GAS_PER_TRANSACTION_MAX for tx in chain.pool.values())
+            await rounds(outbox, chain, b, 12)
+            assert await b.statuses() == Counter(final=100)
 
     asyncio.run(run())
 
