@@ -5,6 +5,7 @@ and what happens to a group that fails.
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections import Counter
@@ -26,7 +27,9 @@ T = TypeVar("T")
 GROUP_MAX = 256
 KEY_LIFE_MS = 24 * 3_600_000
 WINDOW_LIFE_MS = 3_600_000
-ANSWER_MARGIN_MS = 2_000  # beyond the wait itself: until then a replay hears "in flight"
+# A replay hears "in flight" while the process that will answer says every two seconds that it lives, and two more.
+ANSWERING_S = 2.0
+ANSWER_MARGIN_MS = 2_000
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +102,16 @@ class Intake:
         if schedule:
             self._start_group()
         return await future
+
+    async def still_answering(self, submission_id: str) -> None:
+        """Say that the answer of an accepted submission is still to come: should this process die, it soon counts."""
+
+        def job(connection: Connection) -> None:
+            until_ms = self._store.now_ms(connection) + answering_ms(ANSWERING_S)
+            store.extend_answering(connection, submission_id, until_ms)
+
+        with contextlib.suppress(StoreUnavailableError):  # then a replay hears what was committed
+            await self._writer.run(job)
 
     async def settle(self, first: FirstAnswer, said: Standing) -> FirstAnswer:
         """Write down that the answer of an accepted submission is `said`; returns what now is its first answer.
@@ -212,6 +225,11 @@ class Intake:
         self.outcomes["failed"] += 1
         log.error("a submission could not be processed", exc_info=error)
         _raise_in(waiting, error if isinstance(error, FairscoreError) else OurError())
+
+
+def answering_ms(wait_s: float) -> int:
+    """Return for how long an answer that waits `wait_s` seconds counts as coming, unless that is said again."""
+    return int(min(wait_s, ANSWERING_S) * 1000) + ANSWER_MARGIN_MS if wait_s else 0
 
 
 def _raise_in(waiting: _Waiting, error: FairscoreError) -> None:

@@ -14,7 +14,7 @@ from relay.api.prefer import Preference, preference
 from relay.errors import CallerError
 from relay.games import Game
 from relay.group import Kind, Outcome, Pending
-from relay.intake import ANSWER_MARGIN_MS, Intake
+from relay.intake import ANSWERING_S, Intake, answering_ms
 from relay.progress import Standing
 from relay.submission import Submission, read
 
@@ -42,8 +42,7 @@ class SubmitScore:
         role = credential.role if credential else "anonymous"
         scope = None if key is None else scope_of(game.id, role, ROUTE, key)
         wish = preference(call.headers.get(b"prefer"))
-        waits_ms = int(wish.wait_s * 1000) + ANSWER_MARGIN_MS if wish.wait_s else 0
-        pending = Pending(submission, call.request_id, scope, waits_ms)
+        pending = Pending(submission, call.request_id, scope, answering_ms(wish.wait_s))
         outcome = await intake.submit(pending)
         while outcome.kind is Kind.IN_FLIGHT and scope is None:
             await asyncio.sleep(RETRY_S)  # a retry that carries no key cannot be told "in flight": it waits along
@@ -57,9 +56,21 @@ class SubmitScore:
         first = outcome.first
         if first is None:
             return outcome
-        standing = await self._intake.progress.wait(first.id, wish.until, wish.wait_s)
+        standing = await self._watch(first.id, wish)
         settled = await self._intake.settle(first, standing or Standing("accepted", None))
         return outcome._replace(first=settled)
+
+    async def _watch(self, submission_id: str, wish: Preference) -> Standing | None:
+        """Wait for the chain, saying now and then that the answer is still coming."""
+        now_s = asyncio.get_running_loop().time
+        ends_s = now_s() + wish.wait_s
+        while (left_s := ends_s - now_s()) > 0:
+            standing = await self._intake.progress.wait(submission_id, wish.until, min(left_s, ANSWERING_S))
+            if standing is not None:
+                return standing
+            if ends_s - now_s() > 0:
+                await self._intake.still_answering(submission_id)
+        return None
 
     def _answer(self, outcome: Outcome, submission: Submission, wish: Preference) -> Answer:
         kind, first, decision = outcome

@@ -3,7 +3,7 @@
 The only SQL of this package for these statements.
 """
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.progress import Standing
@@ -40,6 +40,12 @@ async def standing(database: Database, submission_id: str) -> Standing | None:
         return await database.read(job)
     except StoreUnavailableError:
         return None
+
+
+def extend_answering(connection: Connection, submission_id: str, until_ms: int) -> None:
+    """Say until when a submission's first answer is still coming, if it was not given."""
+    waiting = (submissions.c.id == submission_id, submissions.c.answered_status.is_(None))
+    connection.execute(update(submissions).where(*waiting).values(answering_until_ms=until_ms))
 
 
 def sweep_keys(connection: Connection, before_ms: int) -> int:

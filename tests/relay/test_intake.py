@@ -225,6 +225,31 @@ def test_waiting_for_inclusion_and_a_lost_answer(database_url: str, relay_at: An
     asyncio.run(scenario())
 
 
+def test_a_retry_after_a_crash_hears_the_answer_within_seconds(
+    database_url: str, relay_at: Any, make_play: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the first wanted to wait: "in flight" holds only while its process goes on saying so."""
+    monkeypatch.setattr("relay.intake.ANSWERING_S", 0.3)
+    monkeypatch.setattr("relay.api.submit.ANSWERING_S", 0.3)
+    monkeypatch.setattr("relay.intake.ANSWER_MARGIN_MS", 1_200)
+
+    async def scenario() -> None:
+        async with relay_at(database_url) as relay:
+            waiting = asyncio.create_task(relay.submit(prefer="wait=30", idempotency_key="k"))
+            await somebody_waits(relay)
+            await asyncio.sleep(2.5)  # longer than it counts without being said again
+            alive = await relay.submit(idempotency_key="k")
+            assert (alive.status, alive.json["code"]) == (409, "IDEMPOTENCY_IN_FLIGHT")
+            waiting.cancel()  # as SIGKILL: nothing more is said
+            await asyncio.gather(waiting, return_exceptions=True)
+            await asyncio.sleep(1.8)
+            told = await relay.submit(idempotency_key="k")
+            assert (told.status, told.json["status"]) == (202, "accepted")
+            assert (await relay.submit(idempotency_key="k")).body == told.body
+
+    asyncio.run(scenario())
+
+
 def test_one_poison_submission_hurts_nobody(
     database_url: str, relay_at: Any, make_play: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
