@@ -90,10 +90,16 @@ def known_contract(c: Connection, chain_id: int, genesis_hash: bytes) -> bytes |
     """Return the contract this database is of, None if it is of none yet.
 
     Raises:
-        ChainMismatchError: it was written for another chain with this id.
+        ChainMismatchError: it was written for another chain.
     """
     row = c.execute(select(chain_identities).where(chain_identities.c.chain_id == chain_id)).one_or_none()
     if row is None:
+        other = c.scalar(select(chain_identities.c.chain_id).limit(1))
+        if other is not None:  # its scores were signed for that chain, and must not go to this one
+            raise ChainMismatchError(
+                f"the endpoint is on chain {chain_id}, but this database was written for chain {other}: "
+                "point FAIRSCORE_RPC_URL back, or use a database of its own"
+            )
         return None
     if bytes(row.genesis_hash) != genesis_hash:
         raise ChainMismatchError(

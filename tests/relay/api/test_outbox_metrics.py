@@ -27,6 +27,13 @@ class LookedAt(FakeChain):
 
     lag = 0
 
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    async def chain_id(self) -> int:
+        """The harness's chain."""
+        return CHAIN_ID
+
     async def look(self, heights: Sequence[int]) -> Look:
         """What it shows: its head, as far back as it lags."""
         blocks = [block.header for block in self.blocks_list]

@@ -1,0 +1,47 @@
+"""A database belongs to one chain: what was signed for it is never sent to another."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from relay.store import migrate
+from relay.store.engine import Database, open_database
+from relay.store.outbox_leases import ChainMismatchError, bind, known_contract
+
+CONTRACT = b"\xcc" * 20
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """A database of chain 31337."""
+    opened = open_database(database_url)
+    migrate.upgrade(opened, "relay")
+    with opened.write() as c:
+        assert known_contract(c, 31337, b"\x01" * 32) is None
+        bind(c, 31337, b"\x01" * 32, CONTRACT, 1)
+    yield opened
+    opened.close()
+
+
+def test_the_same_chain_is_known(database: Database) -> None:
+    """With its contract."""
+    assert database.read_now(lambda c: known_contract(c, 31337, b"\x01" * 32)) == CONTRACT
+
+
+@pytest.mark.parametrize(
+    ("chain_id", "genesis", "words"),
+    [
+        (5, b"\x01" * 32, "is on chain 5, but this database was written for chain 31337"),
+        (31337, b"\x02" * 32, "0x0202"),
+    ],
+)
+def test_another_chain_is_refused(database: Database, chain_id: int, genesis: bytes, words: str) -> None:
+    """Another id, or the same id with another first block: nothing is stored, and the text says what to do."""
+    for job in (
+        lambda c: bind(c, chain_id, genesis, CONTRACT, 1),
+        lambda c: known_contract(c, chain_id, genesis),
+    ):
+        with pytest.raises(ChainMismatchError, match=words) as refused, database.write() as c:
+            job(c)
+        assert "FAIRSCORE_RPC_URL" in str(refused.value)
+    assert database.read_now(lambda c: known_contract(c, 31337, b"\x01" * 32)) == CONTRACT
