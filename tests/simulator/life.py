@@ -23,7 +23,7 @@ from relay.store.tables import submissions
 from tests.simulator.endpoint import Endpoint, Mood
 from tests.simulator.oracle import BrokenError, Oracle
 from tests.simulator.process import Process, Signer
-from tests.simulator.script import Script
+from tests.simulator.script import GRAVE_KINDS, Script
 from tests.simulator.storage import Disk
 from tests.simulator.troubles import begin, resume
 from tests.simulator.virtual_time import EPOCH_S, DeadlockError, VirtualLoop, run_virtually
@@ -378,5 +378,6 @@ def _smaller(script: Script) -> Iterable[Script]:
             yield replace(script, work=(*script.work[:index], (at, count // 2), *script.work[index + 1 :]))
     for name, value in (("processes", 1), ("keys", 1), ("providers", 1), ("delegated", False), ("estimate", False), ("games", 1), ("latency_s", 0.0), ("poison", ()),
                         ("legacy", False), ("tag", False), ("steal", False), ("block_s", 1.0)):  # fmt: skip
-        if getattr(script, name) != value:
+        grave = any(trouble.kind in GRAVE_KINDS for trouble in script.troubles)
+        if getattr(script, name) != value and not (grave and name == "providers"):
             yield replace(script, **{name: value})  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from relay.contract import Record, game_key
 from relay.outbox.results import SCORE_SUBMITTED
 from tests.simulator.storage import Disk
-from tests.simulator.world import World, decode, read_raw
+from tests.simulator.world import Round, World, read_raw
 
 MOVES = {
     "accepted": {"queued", "final", "parked", "revoked"},
@@ -19,7 +19,7 @@ MOVES = {
     "included": {"sent", "final", "accepted", "parked", "revoked"},
     "parked": {"accepted", "revoked"},
     "final": {"revoked"},
-    "revoked": {"accepted", "queued", "sent", "included", "final"},
+    "revoked": {"accepted", "queued", "sent", "included", "final", "parked"},
 }
 NO_BATCH = {"accepted", "final", "parked"}
 IN_BATCH = {"queued", "sent", "included"}
@@ -110,8 +110,7 @@ class Oracle:
         """2. A batch has its nonce in the same commit, and all of its scores."""
         query = (
             "SELECT b.id FROM sim_batches t JOIN batches b ON b.id = t.id LEFT JOIN slots s ON s.batch_id = b.id "
-            "WHERE s.nonce IS NULL OR (b.kind = 'scores' AND b.size <> "
-            "(SELECT count(*) FROM batch_scores m WHERE m.batch_id = b.id))"
+            "WHERE s.nonce IS NULL OR b.size <> (SELECT count(*) FROM batch_scores m WHERE m.batch_id = b.id)"
         )
         for (batch_id,) in self.disk.rows(query):
             raise BrokenError(f"2: batch {batch_id} was committed without its nonce or its scores")
@@ -189,13 +188,25 @@ class Oracle:
     def announced(self, ids: Iterable[str], status: str) -> None:
         """10. Nobody is told what is not committed."""
         for submission_id in ids:
-            if (submission_id, status) not in self.reached:
+            beneath = self.status[submission_id] == "revoked"  # its transaction goes on beneath the revocation
+            if not beneath and (submission_id, status) not in self.reached:
                 raise BrokenError(f"10: {submission_id} was announced as {status} before it was committed")
 
+    def operated(self) -> None:
+        """Check what a person changed."""
+        self._submissions()
+        self.disk.run("DELETE FROM sim_submissions")
+
     def over(self) -> bool:
-        """Whether nothing is left to do: every score final (or rightly parked), every nonce closed."""
-        if any(status not in ("final", "parked") for status in self.status.values()):
+        """Whether nothing is left to do: every score final, rightly parked or revoked, every nonce closed."""
+        if any(status not in ("final", "parked", "revoked") for status in self.status.values()):
             return False
+        for game, round_id, state in self.disk.rows("SELECT game_id, round_id, state FROM revocations"):
+            if state in ("queued", "sent", "included"):
+                return False
+            # A score that is not on the chain can still be brought there by its player until its receipt runs out.
+            if state == "waiting" and self.world.recorded()[game_key(game), round_id]:
+                return False
         return not self.disk.rows("SELECT 1 FROM slots WHERE state NOT IN ('final', 'foreign') LIMIT 1")
 
     def unfinished(self) -> str:
@@ -205,21 +216,16 @@ class Oracle:
         return f"unfinished: {statuses}, nonces {slots[:8]}"
 
     def ended(self) -> None:
-        """No score lost, none doubled, none invented; every chain as long as promised."""
-        wanted = Counter(
-            {
-                (score.game, score.record.round_id): 1
-                for submission_id, score in self.scores.items()
-                if self.status[submission_id] == "final"
-            }
-        )
-        found = self.world.recorded()
-        if found != wanted:
-            doubled = {what[1]: count for what, count in found.items() if count > 1}
-            lost = [what[1] for what in wanted if what not in found]
-            raise BrokenError(f"exactly once: doubled {doubled}, lost {lost}, not ours {len(found - wanted)}")
-
-    def carries(self, tx_hash: bytes) -> tuple[int, ...]:
-        """Rounds in a transaction ever sent; for the event log."""
-        tx = self.world.ever.get(tx_hash)
-        return tuple(record.round_id for record in decode(tx.data).records) if tx is not None and tx.data else ()
+        """No score lost, none doubled, none invented; and the contract withholds exactly what is revoked."""
+        found, wanted = self.world.recorded(), set[Round]()
+        for submission_id, score in self.scores.items():
+            what, status = (score.game, score.record.round_id), self.status[submission_id]
+            wanted.add(what)
+            times = found[what]
+            if times > 1 or (status == "final" and times != 1) or (status == "parked" and times):
+                raise BrokenError(f"exactly once: {submission_id} is {status} and recorded {times} times")
+            tip = self.world.chain[-1]
+            if times and self.world.is_invalid(what, self.world.chain, tip) is not (status == "revoked"):
+                raise BrokenError(f"{submission_id} is {status}, which the contract contradicts")
+        if not wanted.issuperset(found):
+            raise BrokenError(f"{len(set(found) - wanted)} scores on the chain were never accepted")

@@ -6,18 +6,22 @@ Touches its outboxes, its view of the disk and its endpoint; nothing it does esc
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 from relay.attestation import Domain
 from relay.chain_pool import ChainPool
 from relay.chain_types import ChainError
+from relay.outbox.cargo import Cargo
 from relay.outbox.desk import Desk, OutboxSettings
 from relay.outbox.loop import Outbox
+from relay.outbox.revocations import ModerationCargo
 from relay.outbox.scores import ScoreCargo
+from relay.revocation import Action
 from relay.signer import LocalSigner
 from relay.store.engine import StoreUnavailableError
 from relay.store.outbox import OutboxStore
 from relay.store.outbox_scores import ScoreRows
+from relay.store.revocation_moves import OrderRows
 from tests.simulator.storage import Disk, SimDatabase, SimWriter
 
 EFFECTS = frozenset({"commit", "committed", "send", "sent"})
@@ -90,7 +94,11 @@ class Process:
         writer = SimWriter(database, life.disk, self.pause, lambda: life.committed(self))
         store = OutboxStore(writer, database, life.domain.chain_id, key.address, self.name)
         scores = ScoreCargo(self.chain, ScoreRows(database), life.attester, life.domain, life.settings)
-        cargoes = {scores.kind: scores}
+        cargoes: dict[str, Cargo[Any]] = {scores.kind: scores}
+        for action in Action:
+            orders = OrderRows(database)
+            carries = ModerationCargo(action, self.chain, orders, key.address, life.domain, life.settings)
+            cargoes[carries.kind] = carries
         return Outbox(Desk(self.chain, store, key, cargoes, life.domain, self, life.now, life.settings))
 
     def changed(self, ids: Iterable[str], status: str, tx_hash: bytes | None) -> None:

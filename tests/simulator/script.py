@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tests.simulator.endpoint import GRAVE_LIES, LIES, SEND_LIES
 
-Value = int | float | str | tuple[bool, ...]
+Value = bool | int | float | str | tuple[bool, ...]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Script:
 KINDS = (
     "reorg", "reorg", "reorg", "drop", "spike", "spike", "down", "flaky", "lag", "blind", "crash", "crash", "crash",
     "freeze", "freeze", "restart", "full", "lost commit", "poor", "foreign", "failing", "paused", "carry", "slow",
-    "void", "void", "pause",
+    "void", "void", "pause", "revoke", "revoke",
     *(f"lie:{name}" for name in LIES), *(f"send:{name}" for name in SEND_LIES),
 )  # fmt: skip
 GRAVE_KINDS = tuple(f"lie:{name}" for name in GRAVE_LIES)
@@ -120,6 +120,8 @@ def _trouble(chance: random.Random, calm_at: float, confirmations: int, provider
         values = (chance.choice((0.1, 0.5, 1.0)),)
     elif kind in {"crash", "lost commit", "failing"}:
         values = (chance.randint(1, 6),)
+    elif kind == "revoke":
+        values = (chance.random() < 0.4,)
     elif kind == "drop":
         values = (chance.choice((0.5, 1.0)),)
     elif kind == "carry":

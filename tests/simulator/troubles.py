@@ -15,8 +15,9 @@ from relay.attestation import Domain, score_batch_digest
 from relay.contract import encode_submit_scores, pack_record
 from relay.errors import CallerError
 from relay.keccak import keccak
+from relay.revocation import Action
 from relay.signer import LocalSigner
-from relay.store import controls
+from relay.store import controls, revocations
 from relay.store.outbox_leases import Key
 from tests.simulator.endpoint import Mood
 from tests.simulator.oracle import Oracle
@@ -176,6 +177,16 @@ def resume(life: Stage, signer: bytes) -> None:
     _operate(life, lambda c, by: controls.resume(c, Key(life.domain.chain_id, signer), by))
 
 
+def _ask(life: Stage, _: Trouble, reinstate: bool) -> None:
+    """An auditor takes a score back, or puts one back."""
+    wanted = [name for name, status in life.oracle.status.items() if (status == "revoked") is reinstate]
+    if wanted:
+        action = Action.REINSTATE if reinstate else Action.REVOKE
+        request = revocations.Request(life.chance.choice(wanted), action, "simulated", "auditor")
+        _operate(life, lambda c, by: revocations.ask(c, request, by.at_ms))
+        life.oracle.operated()
+
+
 def _operate(life: Stage, job: Callable[[Connection, controls.By], object]) -> None:
     by = controls.By("operator", "simulated", int((EPOCH_S + life.now()) * 1000))
     with contextlib.suppress(CallerError), life.disk.engine.connect() as connection, connection.begin():
@@ -223,5 +234,6 @@ KINDS: dict[str, Callable[..., None]] = {
     "paused": _for_a_while("paused", "world", True, False),
     "carry": _carry,
     "void": _void,
+    "revoke": _ask,
     "pause": _pause,
 }

@@ -12,11 +12,14 @@ import rlp  # type: ignore[import-untyped]
 
 from relay.chain_types import Block, Log, Receipt
 from relay.contract import SUBMIT_SCORES, TOPICS, Record, decode_submit_scores, encode_call, unpack_records
+from relay.contract_moderation import FUNCTIONS, LOGGED, NOT_RECORDED, decode_moderation
 from relay.keccak import keccak
+from relay.revocation import Action
 
 GWEI = 10**9
 SCORE_SUBMITTED = TOPICS["ScoreSubmitted"]
 IS_RECORDED = encode_call("isRecorded", bytes(32), 0)[:4]
+MODERATES = {encode_call(name, bytes(32), [], bytes(32))[:4]: action for action, name in FUNCTIONS.items()}
 GAS_PER_BLOCK = 30_000_000
 Round = tuple[bytes, int]  # game key, round id
 
@@ -181,7 +184,8 @@ class World:
         block.nonces[tx.sender] = tx.nonce + 1
         self._places.setdefault(tx.tx_hash, []).append(block)
         for log in logs:
-            self._marks.setdefault((log.topics[1], int.from_bytes(log.topics[3], "big")), []).append((block, log))
+            number = log.topics[3 if log.topics[0] == SCORE_SUBMITTED else 2]
+            self._marks.setdefault((log.topics[1], int.from_bytes(number, "big")), []).append((block, log))
 
     def outcome(self, tx: Tx, block: SimBlock) -> tuple[Log, ...] | bytes:
         """The logs a transaction makes on top of `block` (and its transactions so far), or its revert data."""
@@ -189,29 +193,55 @@ class World:
             return ()
         if self.paused:
             return encode_error("EnforcedPause()")
+        if tx.data[:4] in MODERATES:
+            return self._moderate(tx, block)
         call = decode(tx.data)
         if block.header.timestamp > call.deadline:
             return encode_error("DeadlinePassed(uint64)", call.deadline)
         if any(record.round_id in self.poison for record in call.records):
             return encode_error("Panic(uint256)", 0x11)
-        at, first = block.header, sum(len(receipt.logs) for receipt in block.receipts.values())
-        logs = [
-            Log(self.contract, _topics(call.game, record), _data(call, record), at.number, at.hash, tx.tx_hash, 0)
+        told = [
+            (_topics(call.game, record), _data(call, record))
             for record in call.records
             if not (self.dedupe and self.is_recorded((call.game, record.round_id), self.chain, block))
         ]
-        if not logs:
-            return encode_error("NothingToRecord()")
-        return tuple(
-            Log(log.address, log.topics, log.data, log.block_number, log.block_hash, log.tx_hash, first + index)
-            for index, log in enumerate(logs)
+        return self._log(tx, block, told)
+
+    def _moderate(self, tx: Tx, block: SimBlock) -> tuple[Log, ...] | bytes:
+        action, call = MODERATES[tx.data[:4]], decode_moderation(tx.data)
+        told = []
+        for round_id in call.round_ids:
+            what = (call.game, round_id)
+            if not self.is_recorded(what, self.chain, block):
+                return NOT_RECORDED + call.game + round_id.to_bytes(32, "big")
+            if self.is_invalid(what, self.chain, block) is not (action is Action.REVOKE):
+                topics = (LOGGED[action], call.game, round_id.to_bytes(32, "big"), bytes(12) + tx.sender)
+                told.append((topics, call.reason_hash + bytes(32)))
+        return self._log(tx, block, told)
+
+    def _log(self, tx: Tx, block: SimBlock, told: Sequence[tuple[tuple[bytes, ...], bytes]]) -> tuple[Log, ...] | bytes:
+        at, first = block.header, sum(len(receipt.logs) for receipt in block.receipts.values())
+        logs = tuple(
+            Log(self.contract, topics, data, at.number, at.hash, tx.tx_hash, first + index)
+            for index, (topics, data) in enumerate(told)
         )
+        return logs or encode_error("NothingToRecord()")
 
     # --------------------------------------------------------------------- questions
 
     def is_recorded(self, what: Round, branch: Branch, block: SimBlock) -> bool:
         """Whether a round is recorded at `block`, the tip of `branch` or the one being made on it."""
-        return any(found is block or _on(found, branch, block.number) for found, _ in self._marks.get(what, ()))
+        return any(log.topics[0] == SCORE_SUBMITTED for log in self._standing(what, branch, block))
+
+    def is_invalid(self, what: Round, branch: Branch, block: SimBlock) -> bool:
+        """Whether it is withdrawn there."""
+        kinds = [log.topics[0] for log in self._standing(what, branch, block) if log.topics[0] != SCORE_SUBMITTED]
+        return bool(kinds) and kinds[-1] == LOGGED[Action.REVOKE]
+
+    def _standing(self, what: Round, branch: Branch, block: SimBlock) -> list[Log]:
+        """A round's logs up to `block`, oldest first."""
+        found = [(one, log) for one, log in self._marks.get(what, ()) if one is block or _on(one, branch, block.number)]
+        return [log for _, log in sorted(found, key=lambda pair: (pair[0].number, pair[1].index))]
 
     def receipt(self, tx_hash: bytes, branch: Branch, tip: int) -> Receipt | None:
         """The receipt as of a branch's block `tip`."""
@@ -219,13 +249,16 @@ class World:
         return next((block.receipts[tx_hash] for block in places if _on(block, branch, tip)), None)
 
     def marks(self, what: Round, branch: Branch, tip: int) -> Iterator[Log]:
-        """ScoreSubmitted logs of a round."""
+        """Every log of a round."""
         return (log for block, log in self._marks.get(what, ()) if _on(block, branch, tip))
 
     def recorded(self) -> Counter[Round]:
         """How many times each round is on the canonical chain."""
         tip = self.chain[-1].number
-        counts = {what: sum(_on(block, self.chain, tip) for block, _ in found) for what, found in self._marks.items()}
+        counts = {
+            what: sum(log.topics[0] == SCORE_SUBMITTED for log in self.marks(what, self.chain, tip))
+            for what in self._marks
+        }
         return Counter({what: count for what, count in counts.items() if count})
 
     def final_tx(self, sender: bytes, nonce: int) -> Tx | None:
