@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import rlp  # type: ignore[import-untyped]  # ships neither stubs nor a py.typed marker
+import rlp
 from eth._utils.address import generate_contract_address
 
 from relay.devnet_evm import SealedBlock, base_fee
