@@ -156,7 +156,7 @@ def migrate(
     ] = "",
 ) -> None:
     """Bring the database to this program's version. `run`, `relay` and `indexer` do it by themselves at start."""
-    from relay.commands import migrate_once
+    from relay.opening import migrate_once
 
     for line in migrate_once(read_settings(database_url=database_url, home=home), create):
         console.print(line)
@@ -182,7 +182,7 @@ def keys_create(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Create a key and print it, once: only its hash is stored."""
-    from relay.commands import key_store
+    from relay.opening import key_store
 
     expires_at_ms = None if expires_days is None else int((time.time() + expires_days * 86_400) * 1000)
     with key_store(read_settings(home=home, database_url=database_url)) as store:
@@ -197,7 +197,7 @@ def keys_create(
 @keys.command("list")
 def keys_list(home: Home = None, database_url: DatabaseUrl = None) -> None:
     """List all keys: prefix, role, game, when created, last used, expired or revoked."""
-    from relay.commands import key_store
+    from relay.opening import key_store
 
     table = Table("id", "prefix", "role", "game", "name", "created", "last used", "state", box=None)
     with key_store(read_settings(home=home, database_url=database_url)) as store:
@@ -216,7 +216,7 @@ def keys_revoke(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Revoke a key; running relays refuse it within a second."""
-    from relay.commands import key_store
+    from relay.opening import key_store
 
     with key_store(read_settings(home=home, database_url=database_url)) as store:
         if not store.revoke(key):

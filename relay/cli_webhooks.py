@@ -31,7 +31,7 @@ Name = Annotated[str, typer.Argument(help="As it is declared: table webhooks.NAM
 @webhooks.command("list")
 def webhooks_list(home: Home = None, database_url: DatabaseUrl = None) -> None:
     """Show each webhook: address without its path, how far it is, what waits, what was given up."""
-    from relay.commands import migrated
+    from relay.opening import migrated
     from relay.webhooks.hooks import hooks_of
     from relay.webhooks.operate import listed
 
@@ -92,7 +92,7 @@ def webhooks_replay(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Tell events again, with the same ids; a running relay begins within seconds. Enables a disabled webhook."""
-    from relay.commands import migrated
+    from relay.opening import migrated
     from relay.webhooks.operate import replay
 
     since_ms = None if since is None else int(since.replace(tzinfo=UTC).timestamp() * 1000)
@@ -104,7 +104,7 @@ def webhooks_replay(
 def webhooks_deliver(home: Home = None, database_url: DatabaseUrl = None) -> None:
     """Deliver in this process until a signal: for relays started with FAIRSCORE_DELIVER_WEBHOOKS=false."""
     from relay import logs
-    from relay.commands import migrated
+    from relay.opening import migrated
     from relay.webhooks.hooks import hooks_of
     from relay.webhooks.operate import deliver_until_signal
 

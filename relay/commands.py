@@ -1,11 +1,9 @@
-"""What the one-shot commands do: deploy, migrate, keys.
+"""What `fairscore deploy` does.
 
-Touches the chain and the database through the same parts the services use.
+Touches the chain and the home folder through the same parts the services use.
 """
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -18,11 +16,6 @@ from relay.keccak import checksum_address
 from relay.keyring import DevKeysError
 from relay.private_file import KeyFileError
 from relay.startup import address, connect, deploy_with, keys_from, reach
-from relay.store import migrate
-from relay.store.engine import Database, StoreUnavailableError, open_database
-from relay.store.keys import KeyStore
-
-PACKAGES = ("relay", "indexer")
 
 
 class Deployed(NamedTuple):
@@ -62,50 +55,3 @@ async def _deploy(settings: Settings, guardian: str, auditor: str, *, dev_keys: 
     prepare(settings.home)
     remember_contract(settings.home, chain_id, genesis, Remembered(deployment.address, deployment.block_number))
     return Deployed(checksum_address(deployment.address), deployment.block_number, deployment.roles.lines())
-
-
-def migrate_once(settings: Settings, why: str) -> list[str]:
-    """Upgrade both packages' tables, or with `why` write a migration for each; returns what was done, a line each."""
-    with opened(settings) as database:
-        if why:
-            return [f"wrote {migrate.create(database, package, why)}" for package in PACKAGES]
-        return [f"{package}: revision {migrate.upgrade(database, package)}" for package in PACKAGES]
-
-
-@contextmanager
-def key_store(settings: Settings) -> Iterator[KeyStore]:
-    """Open the store of API keys in a database of the right version."""
-    with migrated(settings) as database:
-        yield KeyStore(database)
-
-
-@contextmanager
-def migrated(settings: Settings) -> Iterator[Database]:
-    """Open the settings' database, at this program's version.
-
-    Raises:
-        StartupError: as `opened`.
-    """
-    with opened(settings) as database:
-        migrate.upgrade(database, "relay")
-        yield database
-
-
-@contextmanager
-def opened(settings: Settings) -> Iterator[Database]:
-    """Open the settings' database.
-
-    Raises:
-        StartupError: it is out of reach, of a kind not supported, or of a newer version.
-    """
-    prepare(settings.home)
-    try:
-        database = open_database(settings.database)
-    except ValueError as wrong:
-        raise StartupError(str(wrong)) from None
-    try:
-        yield database
-    except (StoreUnavailableError, migrate.SchemaVersionError) as refusal:
-        raise StartupError(str(refusal)) from None
-    finally:
-        database.close()

@@ -12,9 +12,9 @@ import msgspec
 from relay.api.outbox import read_account
 from relay.api.outbox_documents import OutboxDocument, key_document, outbox_document
 from relay.api.pages import rfc3339, storable
-from relay.commands import opened
 from relay.config import Settings
 from relay.errors import CallerError, StartupError
+from relay.opening import opened
 from relay.store import controls, migrate, outbox_view
 from relay.store.controls import By
 from relay.store.engine import Database
