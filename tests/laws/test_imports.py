@@ -14,6 +14,7 @@ PURE = {
     "relay.outbox.fees", "relay.outbox.send_errors", "relay.outbox.results", "relay.outbox.meter",
     "relay.signing_policy", "relay.transactions", "relay.outbox.pace",
     "relay.chain_decode", "relay.chain_endpoint", "relay.chain_limits", "relay.outbox.providers",
+    "relay.webhooks.messages", "relay.webhooks.order", "relay.webhooks.retries",
     "relay.chain_types", "relay.guard.limits", "indexer.standings", "indexer.reorg",
 }  # fmt: skip
 PURE_PACKAGES = ("relay.rules",)

@@ -132,9 +132,9 @@ def test_a_receiver_that_is_out_is_left_alone_and_then_hears_everything(sqlite_u
                 assert deliverer.numbers()["lag_seconds"] > 0
                 out["now"] = False
                 await receiver.wait(lambda: len(receiver.sequences()) == len(told), 60)  # the next probe is the turn
+                await receiver.wait(lambda: b.standing().waiting == 0)
             assert sorted(receiver.sequences()) == told
             assert all(story == sorted(story) for story in receiver.stories().values())
-            assert b.standing().waiting == 0
 
     asyncio.run(scenario())
 
