@@ -271,3 +271,19 @@ def test_a_waiting_submitter_hears_of_it(sqlite_url: str) -> None:
             assert (reply.status, reply.json["status"]) == (202, "revoked")
 
     asyncio.run(run())
+
+
+def test_an_answer_is_forgotten_after_a_day(database_url: str) -> None:
+    async def run() -> None:
+        async with running(database_url) as relay:
+            judge = await auditor(relay)
+            score = (await relay.submit()).json["submissionId"]
+            await judge.ask("revoke", score, idempotency_key="k1")
+            await relay.intake.sweep()
+            assert "idempotent-replayed" in (await judge.ask("revoke", score, idempotency_key="k1")).headers
+            older = text("UPDATE kept_answers SET created_at_ms = created_at_ms - 86400001")
+            await relay.writer.run(lambda c: c.execute(older).rowcount)
+            await relay.intake.sweep()
+            assert "idempotent-replayed" not in (await judge.ask("revoke", score, idempotency_key="k1")).headers
+
+    asyncio.run(run())
