@@ -247,6 +247,8 @@ def test_a_clock_apart_from_the_database() -> None:
     assert one.state is State.FAILED
     assert "60 s apart" in one.seen
     assert passed(clock_findings(1_000_000.0, 1_000_003.0, None))
+    assert clock_findings(1.0, 1.0, None)[0].seen == "agrees with the database"
+    assert clock_findings(1.0, None, None)[0].state is State.SKIPPED
 
 
 # ---------------------------------------------------------------------- contract, roles, rules, money
