@@ -12,6 +12,7 @@ from indexer.api import page
 from indexer.api.leaderboards import Leaderboards
 from indexer.api.scores import Scores
 from indexer.api.stream import Streams
+from indexer.archive import Archive
 from indexer.chain import ChainError, Rpc
 from indexer.config import IndexerSettings
 from indexer.evidence import EvidenceSource, HttpEvidence
@@ -35,8 +36,9 @@ class IndexerService:
     def __init__(self, store: Store, rpc: Rpc, evidence: EvidenceSource, plan: Plan, own_writer: Writer | None) -> None:
         self._store, self._rpc, self._evidence, self._own_writer = store, rpc, evidence, own_writer
         self.hub = Hub(store.stream_tail)
-        self.follower = Follower(rpc, store, evidence, self.hub, plan)
-        self.reading = Reading(lambda: self.follower.state, store)
+        archive = Archive(store)
+        self.follower = Follower(rpc, store, evidence, (archive, self.hub), plan)
+        self.reading = Reading(lambda: self.follower.state, store, archive)
         self._jobs = Jobs(self.follower, store, evidence, rpc)
         self._tasks: list[asyncio.Task[None]] = []
         self.operations: list[Operation] = [
@@ -113,6 +115,7 @@ def build(
         evidence = HttpEvidence(settings.evidence_url) if settings.evidence_url else DatabaseEvidence(database)
     plan = Plan(
         games=settings.game_ids,
+        boards=settings.boards,
         start_block=settings.start_block if start_block is None else start_block,
         confirmations=settings.finality,
         poll_s=settings.indexer_poll_ms / 1000,

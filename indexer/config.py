@@ -5,6 +5,7 @@ Reads the environment, through `relay.config_sources`.
 
 from pydantic import Field
 
+from indexer.boards import BoardConfig, boards_of_game
 from relay.config_sources import SourcedSettings
 
 DEFAULT_GAME = "streambeat"
@@ -20,6 +21,15 @@ class IndexerSettings(SourcedSettings):
         0, ge=0, description="how often the chain is asked for news; 0: a tenth of its block time"
     )
     evidence_url: str = Field("", description="relay to fetch evidence from; empty: the same database")
+
+    @property
+    def boards(self) -> dict[str, tuple[BoardConfig, ...]]:
+        """The boards of each game that exist from the start, `default` first.
+
+        Raises:
+            BoardError: one is not usable; the message names game and board.
+        """
+        return {game_id: boards_of_game(game_id, self.games.get(game_id, {})) for game_id in self.game_ids}
 
     @property
     def game_ids(self) -> tuple[str, ...]:

@@ -5,26 +5,17 @@ fold refuses. Every batch and every ruling must reproduce the contract's chain o
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
+from indexer.board_draft import BoardDraft
+from indexer.board_draft import Ledger as BoardLedger
+from indexer.boards import BoardConfig
 from indexer.events import Accepted, Fact, Recorded, Ruled
-from indexer.messages import (
-    AbsentMessage,
-    Board,
-    Entry,
-    FinalMessage,
-    Message,
-    checksummed,
-    encode,
-    retract_message,
-    score_id,
-    score_message,
-    standing_message,
-)
-from indexer.ordering import SCORE_MAX, block_of, order_key, place_of
-from indexer.standings import Draft, Standings
-from indexer.state import DEFAULT_BOARD, BoardState, Game, Published, State, with_head
-from indexer.window import ROWS, Window
+from indexer.messages import Board, Entry, FinalMessage, score_id
+from indexer.ordering import SCORE_MAX, block_of
+from indexer.standings import Standings
+from indexer.state import BoardState, Game, Published, StandingRow, State, Turn, with_head
+from indexer.window import Window
 from relay.contract import moderated_head, next_head
 from relay.keccak import keccak
 
@@ -50,10 +41,10 @@ class Unwound(NamedTuple):
     heads: dict[int, bytes]  # game number → head at the block gone back to; absent: never moved
 
 
-class Ledger(Protocol):
+class Ledger(BoardLedger, Protocol):
     """Rows of scores, batches and rulings inside the transaction."""
 
-    def add_game(self, key: bytes, board: str) -> tuple[int, int]:
+    def add_game(self, key: bytes, board: BoardConfig) -> tuple[int, int]:
         """Create a game and its first board; returns their numbers."""
 
     def add_score(self, entry: Entry) -> None:
@@ -68,20 +59,11 @@ class Ledger(Protocol):
     def add_ruling(self, game: int, ruling: Ruled) -> Entry | None:
         """Record a ruling and mark its score; returns the score, None if the mark was so already or it is unranked."""
 
-    def best(self, game: int, player: bytes) -> Entry | None:
-        """Return the player's best valid score, the earliest on a tie."""
-
     def entry(self, place: int) -> Entry:
         """Return the score at a position."""
 
     def between(self, game: int, after_block: int, to_block: int) -> list[int]:
         """Return the round ids of the scores in the blocks after `after_block` up to `to_block`, in order."""
-
-
-class _BoardDraft:
-    def __init__(self, number: int, names: Board, base: Standings, seq: int) -> None:
-        self.number, self.names, self.seq = number, names, seq
-        self.draft = Draft(base)
 
 
 class Fold:
@@ -95,14 +77,21 @@ class Fold:
         self._quiet = quiet
         self._evidence = evidence
         self._final = state.final_block
+        self._time_s = state.tip_time_s
         self.games = dict(state.games)
         self.new_boards: list[BoardState] = []
-        self.messages: list[Published] = []
-        self._boards: dict[int, list[_BoardDraft]] = {}
+        self._boards: dict[int, list[BoardDraft]] = {}
         for board in state.boards.values():
-            draft = _BoardDraft(board.number, board.names, board.standings, board.seq)
-            self._boards.setdefault(board.game, []).append(draft)
+            self._draft(board)
         self._open: dict[bytes, list[Recorded]] = {}
+        self._orphans: dict[int, Entry] = {}  # while they are taken back: one may yet take the place of another
+
+    def _entry(self, place: int) -> Entry:
+        return self._orphans.get(place) or self._ledger.entry(place)
+
+    def _draft(self, board: BoardState) -> None:
+        draft = BoardDraft(board, self._ledger, self._entry, quiet=self._quiet, final=lambda: self._final)
+        self._boards.setdefault(board.game, []).append(draft)
 
     # ------------------------------------------------------------- going forward
 
@@ -127,16 +116,27 @@ class Fold:
         """Return the game with this key; a new one gets its rows and its default board."""
         found = self.games.get(key)
         if found is None:
-            number, board = self._ledger.add_game(key, DEFAULT_BOARD)
+            config = BoardConfig()
+            number, board = self._ledger.add_game(key, config)
             found = self.games[key] = Game(number, key, self._names.get(key, "0x" + key.hex()))
-            names = Board(found.game_id, DEFAULT_BOARD)
-            self.new_boards.append(BoardState(board, number, names, Standings(), Window()))
-            self._boards[number] = [_BoardDraft(board, names, self.new_boards[-1].standings, 0)]
+            names, season = Board(found.game_id, config.name), config.calendar.at(self._time_s)
+            made = BoardState(board, number, names, config, season, Standings(config), Window(config))
+            self.new_boards.append(made)
+            self._draft(made)
         return found
+
+    def reach(self, time_s: int) -> None:
+        """Let every board be in the season of a block's time: of the newest block, at the end."""
+        self._time_s = time_s
+        for boards in self._boards.values():
+            for board in boards:
+                board.reach(time_s)
 
     def _accept(self, batch: Accepted, scores: Sequence[Recorded]) -> None:
         game = self.game(batch.game)
         self._check_batch(game, batch, scores)
+        for board in self._boards[game.number]:
+            board.reach(scores[0].time_s)
         for score in scores:
             if max(score.score, score.round_id) > SCORE_MAX:
                 self._ledger.add_oversized(game.number, score)
@@ -183,7 +183,8 @@ class Fold:
 
     def _judged(self, entry: Entry, *, invalid: bool) -> None:
         if invalid:
-            self._withdraw(entry, "invalidated")
+            for board in self._boards[entry.game]:
+                board.withdraw(entry, "invalidated")
         else:
             self._counts(entry)
 
@@ -193,10 +194,13 @@ class Fold:
         """Take back what a reorganisation removed, by messages that compensate it; the rows are gone already."""
         self._final = min(self._final, final_block)
         lost: dict[int, int] = {}
+        self._orphans = {entry.place: entry for entry, _ in unwound.orphans}
         for entry, was_invalid in unwound.orphans:
             lost[entry.game] = lost.get(entry.game, 0) + 1
             if not was_invalid:
-                self._withdraw(entry, "reorg")
+                for board in self._boards[entry.game]:
+                    board.withdraw(entry, "reorg")
+        self._orphans = {}
         for entry, now_invalid in unwound.restored:
             self._judged(entry, invalid=now_invalid)
         for key, game in self.games.items():
@@ -208,62 +212,12 @@ class Fold:
     def _counts(self, entry: Entry) -> None:
         """Let a score count on every board of its game."""
         for board in self._boards[entry.game]:
-            self._emit(board, lambda seq, b=board: score_message(b.names, seq, entry, self._final))
-            key = order_key(entry.score, entry.place)
-            before = board.draft.key(entry.player)
-            if before is None or key < before:
-                self._stand(board, entry.player, entry)
-
-    def _withdraw(self, entry: Entry, reason: Literal["reorg", "invalidated"]) -> None:
-        """Let a score count no more; the player's next best takes over."""
-        for board in self._boards[entry.game]:
-            self._emit(board, lambda seq, b=board: retract_message(b.names, seq, entry, reason))
-            before = board.draft.key(entry.player)
-            if before is not None and place_of(before) == entry.place:
-                self._stand(board, entry.player, self._ledger.best(entry.game, entry.player))
-
-    def _stand(self, board: _BoardDraft, player: bytes, entry: Entry | None) -> None:
-        """Put a player where `entry` belongs, or take the player off the board."""
-        draft = board.draft
-        before = draft.key(player)
-        key = None if entry is None else order_key(entry.score, entry.place)
-        if self._quiet:
-            draft.put(player, key)
-            return
-        previous = None if before is None else draft.rank(before)
-        draft.put(player, key)
-        rank = None if key is None else draft.rank(key)
-        if entry is not None and rank is not None:
-            self._moved(board, entry, rank, previous)
-        elif previous is not None:
-            self._emit(
-                board,
-                lambda seq: AbsentMessage(
-                    seq=seq, game_id=board.names.game_id, board=board.names.name, player=checksummed(player),
-                    previous_rank=previous, total=len(draft),
-                ),
-            )  # fmt: skip
-        # Whoever keeps only the top of the board must learn who enters it when somebody leaves it.
-        if previous is not None and previous <= ROWS and (rank is None or rank > ROWS) and len(draft) >= ROWS:
-            entered = self._ledger.entry(place_of(draft.at(ROWS)[0]))
-            self._moved(board, entered, ROWS, ROWS + 1)
-
-    def _moved(self, board: _BoardDraft, entry: Entry, rank: int, previous: int | None) -> None:
-        total = len(board.draft)
-        self._emit(
-            board,
-            lambda seq: standing_message(
-                board.names, seq, entry, self._final, rank=rank, previous_rank=previous, total=total
-            ),
-        )
+            board.counts(entry)
 
     def learned(self, entry: Entry) -> None:
         """Tell readers that a score's evidence was found after the score was shown without it."""
         for board in self._boards[entry.game]:
-            key = board.draft.key(entry.player)
-            if key is not None and place_of(key) == entry.place:
-                rank = board.draft.rank(key)
-                self._moved(board, entry, rank, rank)
+            board.learned(entry)
 
     def finalize(self, to_block: int) -> None:
         """Declare the scores up to `to_block` final."""
@@ -275,23 +229,14 @@ class Fold:
                         self._finalized(board, rounds[start : start + FINAL_IDS_MAX], to_block)
         self._final = max(self._final, to_block)
 
-    def _finalized(self, board: _BoardDraft, rounds: Sequence[int], to_block: int) -> None:
+    def _finalized(self, board: BoardDraft, rounds: Sequence[int], to_block: int) -> None:
         names = board.names
         ids = [score_id(names.game_id, round_id) for round_id in rounds]
-        self._emit(
-            board,
+        board.finalized(
             lambda seq: FinalMessage(
                 seq=seq, game_id=names.game_id, board=names.name, score_ids=ids, block_number=to_block
-            ),
+            )
         )
-
-    def _emit(self, board: _BoardDraft, make: "Make") -> None:
-        if self._quiet:
-            return
-        board.seq += 1
-        message = make(board.seq)
-        kind = str(message.__struct_config__.tag)
-        self.messages.append(Published(board.number, board.seq, kind, encode(message), message))
 
     # -------------------------------------------------------------------- results
 
@@ -300,17 +245,21 @@ class Fold:
         """The newest final block after this fold."""
         return self._final
 
-    def drafts(self) -> dict[int, Draft]:
-        """Return the changed standings by board."""
-        return {b.number: b.draft for boards in self._boards.values() for b in boards if b.draft.changes}
+    def _drafts(self) -> list[BoardDraft]:
+        return [board for boards in self._boards.values() for board in boards]
+
+    def turns(self) -> dict[int, Turn]:
+        """Return what becomes of the current season of each board that changed."""
+        return {board.number: Turn(board.season, board.draft) for board in self._drafts() if board.changed}
+
+    def rows(self) -> list[StandingRow]:
+        """Return every standing that changed, of all seasons."""
+        return [row for board in self._drafts() for row in board.rows()]
+
+    def messages(self) -> list[Published]:
+        """Return what readers are told, in order for each board."""
+        return [published for board in self._drafts() for published in board.messages]
 
     def seqs(self) -> dict[int, int]:
         """Return the last message number of every board that has news."""
-        return {published.board: published.seq for published in self.messages}
-
-
-class Make(Protocol):
-    """Builds a message once its number is known."""
-
-    def __call__(self, seq: int) -> Message:
-        """Return the message."""
+        return {published.board: published.seq for published in self.messages()}

@@ -9,10 +9,12 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from indexer.ancestry import ChainIdentityError, ancestor_of, block_before, demand_same
 from indexer.backfill import Chunk, RangeSize, Source, chunks
+from indexer.boards import BoardConfig
 from indexer.chain import ChainError, MalformedError
 from indexer.decoding import LogError, decode
 from indexer.events import Header, Mark, Recorded
@@ -52,8 +54,13 @@ class Chain(Source, Protocol):
 class FollowerStore(Protocol):
     """What following needs of the database."""
 
-    async def load(self, names: Mapping[bytes, str]) -> State | None:
-        """Return everything committed."""
+    async def load(
+        self,
+        names: Mapping[bytes, str],
+        configured: Mapping[bytes, Sequence[BoardConfig]],
+        progress: Callable[[str, int, int], None],
+    ) -> State | None:
+        """Return everything committed; boards whose configuration changed are made anew first, with progress."""
 
     async def create(self, identity: Identity, start: Header) -> None:
         """Write the first checkpoint."""
@@ -86,6 +93,7 @@ class Plan(NamedTuple):
     """What to follow, and how."""
 
     games: Sequence[str] = ()  # ids whose boards exist from the start; others get theirs with their first score
+    boards: Mapping[str, Sequence[BoardConfig]] = MappingProxyType({})  # of each game, `default` first
     start_block: int = 0
     confirmations: int = 0  # 0: the chain's own finality, else 12
     poll_s: float = 0.0  # 0: a tenth of the block time
@@ -99,17 +107,18 @@ class Follower:
         chain: Chain,
         store: FollowerStore,
         evidence: EvidenceSource,
-        audience: Audience,
+        audiences: Sequence[Audience],
         plan: Plan,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._chain, self._store, self._evidence, self._audience = chain, store, evidence, audience
+        self._chain, self._store, self._evidence, self._audiences = chain, store, evidence, audiences
         self._plan, self._clock = plan, clock
         self._names = {game_key(game): game for game in plan.games}
+        self._boards = {game_key(game): plan.boards.get(game, (BoardConfig(),)) for game in plan.games}
         self._sizes = RangeSize()
         self._block_s = 1.0
         self._started_s = clock()
-        self._sweep = False
+        self._sweep = self._stale = False
         self._committing = asyncio.Lock()
         self._wake = asyncio.Event()
         self.state: State | None = None
@@ -185,7 +194,7 @@ class Follower:
             BrokenChainError: the provider's events are not the contract's; nothing of them was kept.
             ChainError: the provider does not answer, or not sensibly.
         """
-        state = self.state or await self.connect()
+        state = await self.connect() if self.state is None or self._stale else self.state
         if self.health.wrong_chain:
             await self._check_identity(state.identity)
         head = await self._chain.head()
@@ -212,18 +221,24 @@ class Follower:
         Raises:
             ChainIdentityError: it is not.
         """
-        state = await self._store.load(self._names)
+        state = await self._store.load(self._names, self._boards, self.health.progress)
         identity = await self._chain.identity()
         if state is None:
             await self._store.create(identity, await block_before(self._chain, self._plan.start_block))
-            state = await self._store.load(self._names)
+            state = await self._store.load(self._names, self._boards, self.health.progress)
             if state is None:
                 raise StoreUnavailableError("the first checkpoint was not kept")
         demand_same(state.identity, identity)
         self.health.wrong_chain = ""
-        await self._audience.reset(state)
-        self.state = state
+        for audience in self._audiences:
+            await audience.reset(state)
+        self.state, self.health.rebuilding, self._stale = state, "", False
         return state
+
+    def reload(self) -> None:
+        """Read everything anew before the next step: a board's configuration changed."""
+        self._stale = True
+        self._wake.set()
 
     async def _check_identity(self, expected: Identity) -> None:
         demand_same(expected, await self._chain.identity())
@@ -366,7 +381,8 @@ class Follower:
 
     def _adopt(self, state: State, outcome: Outcome) -> None:
         adopt(state, outcome)
-        self._audience.tell(state, outcome)
+        for audience in self._audiences:
+            audience.tell(state, outcome)
 
     def _answered(self, state: State) -> None:
         self.health.polled_at_s, self.health.trouble, self.health.tip = self._clock(), "", state.tip.number

@@ -29,8 +29,13 @@ class Health:
     broken: str = ""  # why events were refused; empty: they reproduce the contract's heads
     wrong_chain: str = ""
     deep: str = ""  # a reorganisation deeper than the kept blocks, until it is caught up with
+    rebuilding: str = ""  # which board is being made anew, and how far
     reorganisations: int = 0
     broken_count: int = field(default=0, repr=False)
+
+    def progress(self, board: str, done: int, total: int) -> None:
+        """Note how far the making anew of a board is."""
+        self.rebuilding = f"making board {board} anew: {done} of {total} scores"
 
     def checks(self, now_s: float) -> dict[str, Check]:
         """Return readiness by name: identity of the chain, lag behind it, completeness of its events."""
@@ -45,6 +50,8 @@ class Health:
                 not self.wrong_chain and behind is not None,
                 self.wrong_chain or ("not compared yet" if behind is None else "the one the rows are of"),
             ),
-            "indexer.lag": Check(current, "; ".join(part for part in (lag, self.deep, self.trouble) if part)),
+            "indexer.lag": Check(
+                current, "; ".join(part for part in (lag, self.rebuilding, self.deep, self.trouble) if part)
+            ),
             "indexer.events": Check(not self.broken, self.broken or "they reproduce the contract's heads"),
         }

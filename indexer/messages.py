@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from indexer.ordering import block_of, log_index_of
+from indexer.seasons import Season
 from relay.keccak import checksum_address
 
 SAFE_INTEGER = 2**53 - 1
@@ -57,8 +58,16 @@ class Row(Facts, rename="camel", frozen=True):
     rank: int
 
 
+class SeasonInfo(msgspec.Struct, rename="camel", frozen=True):
+    """A season of a board: `startsAt` belongs to it, `endsAt` (null: never) to the next."""
+
+    name: str
+    starts_at: str
+    ends_at: str | None
+
+
 class Snapshot(msgspec.Struct, rename="camel", frozen=True, tag_field="type", tag="snapshot"):
-    """The top of a board at one moment; later messages build on it."""
+    """The top of a board at one moment; later messages build on it. `order` and `ties` say how rows are ranked."""
 
     seq: int
     game_id: str
@@ -67,6 +76,20 @@ class Snapshot(msgspec.Struct, rename="camel", frozen=True, tag_field="type", ta
     rows: list[Row]
     total: int
     block_number: int
+    season: SeasonInfo
+    order: str
+    ties: str
+
+
+class SeasonMessage(msgspec.Struct, rename="camel", frozen=True, tag_field="type", tag="season"):
+    """Another season is the current one: `rows` replace all known. Usually none; some where the chain went back."""
+
+    seq: int
+    game_id: str
+    board: str
+    season: SeasonInfo
+    rows: list[Row]
+    total: int
 
 
 class ScoreMessage(Facts, rename="camel", frozen=True, tag_field="type", tag="score"):
@@ -111,7 +134,7 @@ class FinalMessage(msgspec.Struct, rename="camel", frozen=True, tag_field="type"
 
 
 class RetractMessage(msgspec.Struct, rename="camel", frozen=True, tag_field="type", tag="retract"):
-    """A score does not count any more; a `standing` of its player follows if it was the player's best."""
+    """A score does not count any more; a `standing` of its player follows if that changed it."""
 
     seq: int
     game_id: str
@@ -171,9 +194,15 @@ def facts(entry: Entry, final_block: int) -> Facts:
     return Facts(**_fields(entry, final_block))  # type: ignore[arg-type]
 
 
-def row(entry: Entry, final_block: int, rank: int) -> Row:
-    """Return a score with its rank."""
-    return Row(rank=rank, **_fields(entry, final_block))  # type: ignore[arg-type]
+def row(entry: Entry, final_block: int, rank: int, value: int) -> Row:
+    """Return the score that made a player's standing, with its rank and the value ranked by."""
+    return Row(rank=rank, **_fields(entry, final_block) | {"score": integer(value)})  # type: ignore[arg-type]
+
+
+def season_info(season: Season) -> SeasonInfo:
+    """Return a season as clients see it."""
+    ends_at = None if season.end_s is None else rfc3339(season.end_s)
+    return SeasonInfo(season.name, rfc3339(season.start_s), ends_at)
 
 
 class Board(NamedTuple):
@@ -195,7 +224,15 @@ def score_message(board: Board, seq: int, entry: Entry, final_block: int) -> Sco
 
 
 def standing_message(
-    board: Board, seq: int, entry: Entry, final_block: int, *, rank: int, previous_rank: int | None, total: int
+    board: Board,
+    seq: int,
+    entry: Entry,
+    final_block: int,
+    *,
+    rank: int,
+    value: int,
+    previous_rank: int | None,
+    total: int,
 ) -> StandingMessage:
     """Return the news that a player stands where the board did not have them."""
     return StandingMessage(
@@ -205,7 +242,7 @@ def standing_message(
         rank=rank,
         previous_rank=previous_rank,
         total=total,
-        **_fields(entry, final_block),  # type: ignore[arg-type]
+        **_fields(entry, final_block) | {"score": integer(value)},  # type: ignore[arg-type]
     )
 
 
@@ -222,7 +259,7 @@ def retract_message(board: Board, seq: int, entry: Entry, reason: Literal["reorg
     )
 
 
-Message = ScoreMessage | StandingMessage | AbsentMessage | FinalMessage | RetractMessage
+Message = ScoreMessage | StandingMessage | AbsentMessage | FinalMessage | RetractMessage | SeasonMessage
 _encode = msgspec.json.Encoder().encode
 
 

@@ -1,9 +1,10 @@
-"""The one ordering key: every rank, page, cursor and stream message compares scores by it.
+"""Positions in the chain, and the widths of the one ordering key (see `indexer.boards.BoardConfig.key`).
 
 Pure.
 """
 
 SCORE_MAX = 2**63 - 1
+VALUE_MAX = SCORE_MAX  # of a standing
 LOG_INDEX_BITS = 20
 LOG_INDEX_MASK: int = 2**LOG_INDEX_BITS - 1
 POSITION_BITS = 63
@@ -31,21 +32,3 @@ def block_of(place: int) -> int:
 def log_index_of(place: int) -> int:
     """Return the log index of a position."""
     return place & LOG_INDEX_MASK
-
-
-def order_key(score: int, place: int) -> int:
-    """Return the key by which a board ranks: best score first, the earlier first on a tie.
-
-    Smaller is better. Two entries never share a key, because no two scores share a position.
-    """
-    return (SCORE_MAX - score) << POSITION_BITS | place
-
-
-def score_of(key: int) -> int:
-    """Return the score in an ordering key."""
-    return SCORE_MAX - (key >> POSITION_BITS)
-
-
-def place_of(key: int) -> int:
-    """Return the position in an ordering key."""
-    return key & POSITION_MAX

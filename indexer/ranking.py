@@ -66,6 +66,18 @@ class Ranking:
             return self._total
         return sum(self._sizes[:block]) + bisect_left(self._keys[block], key)
 
+    def at(self, index: int) -> tuple[int, bytes]:
+        """Return the entry at an index counted from 0.
+
+        Raises:
+            IndexError: there are not so many.
+        """
+        for block, size in enumerate(self._sizes):
+            if index < size:
+                return self._keys[block][index], self._players[block][index]
+            index -= size
+        raise IndexError(index)
+
     def entries_from(self, key: int) -> Iterator[tuple[int, bytes]]:
         """Iterate over the entries whose key is `key` or larger, in order."""
         block = bisect_left(self._last, key)

@@ -4,17 +4,21 @@ Touches the database through the store it is handed. Every rank comes from the o
 that all answers and the stream agree.
 """
 
+import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from indexer.messages import Entry, Row, checksummed, row
-from indexer.ordering import place_of, score_of
+from indexer.seasons import Season
+from indexer.standings import Placed, Standings
 from indexer.state import BoardState, Game, State
 from relay.errors import CallerError, FieldError, WorldError
+from relay.keccak import keccak
 
 CURSOR_BYTES = 16
+CURSOR = struct.Struct(">4sq16s")  # of a board's page: its configuration, the season's start, the ordering key
 TRIES = 3  # a reorganisation between looking at memory and reading rows is rare; two of them are not chance
 
 
@@ -27,17 +31,51 @@ class ScoreStore(Protocol):
     async def by_round(self, game: int, round_id: int) -> tuple[Entry, bool] | None:
         """Return a score by round, and whether it is withdrawn."""
 
+    async def seasons(self, board: int) -> list[int]:
+        """Return the starts of the seasons in which somebody stands."""
+
     async def of_player(
         self, player: bytes, game: int | None, before: int | None, limit: int
     ) -> list[tuple[Entry, bool]]:
         """Return a player's scores, newest first."""
 
 
+class Shelf(Protocol):
+    """Where seasons that are over can be had (`indexer.archive.Archive`)."""
+
+    async def season(self, board: BoardState, season: Season) -> Standings:
+        """Return the standings of a season that is not the current one."""
+
+
+class Seat(NamedTuple):
+    """A board in one season, and its standings."""
+
+    board: BoardState
+    season: Season
+    standings: Standings
+
+    @property
+    def current(self) -> bool:
+        """Whether the stream's window is of this season."""
+        return self.standings is self.board.standings
+
+
 class Page(NamedTuple):
     """Some rows of a board."""
 
+    seat: Seat
     rows: list[Row]
     next_cursor: str | None
+
+
+def make_page_cursor(seat: Seat, key: int) -> str:
+    """Return a place on a board as an opaque text, good for this season and this configuration only."""
+    packed = CURSOR.pack(_print(seat.board), seat.season.start_s, key.to_bytes(CURSOR_BYTES, "big"))
+    return urlsafe_b64encode(packed).decode().rstrip("=")
+
+
+def _print(board: BoardState) -> bytes:
+    return keccak(board.config.document())[:4]
 
 
 def make_cursor(key: int) -> str:
@@ -53,23 +91,40 @@ def read_cursor(text: str | None) -> int | None:
     """
     if text is None:
         return None
-    try:
-        raw = urlsafe_b64decode(text + "==")
-    except (Base64Error, ValueError):
-        raw = b""
-    key = int.from_bytes(raw, "big")
-    if len(raw) != CURSOR_BYTES or make_cursor(key) != text:
-        detail = "`cursor` is not one that an answer of this list gave as `nextCursor`."
-        raise CallerError("QUERY_INVALID", detail, fields=[FieldError("?cursor", "FIELD_INVALID", detail)])
+    key = int.from_bytes(_decoded(text), "big")
+    if key >> 8 * CURSOR_BYTES or make_cursor(key) != text:
+        raise bad_cursor()
     return key
+
+
+def _unpacked(text: str) -> tuple[bytes, int, bytes]:
+    raw = _decoded(text)
+    if len(raw) != CURSOR.size or urlsafe_b64encode(raw).decode().rstrip("=") != text:
+        raise bad_cursor()
+    config, start_s, key = CURSOR.unpack(raw)
+    return config, start_s, key
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return urlsafe_b64decode(text + "==")
+    except (Base64Error, ValueError):
+        return b""
+
+
+def bad_cursor() -> CallerError:
+    """Return the 400 of a cursor that no answer of the list gave."""
+    detail = "`cursor` is not one that an answer of this list gave as `nextCursor`."
+    return CallerError("QUERY_INVALID", detail, fields=[FieldError("?cursor", "FIELD_INVALID", detail)])
 
 
 class Reading:
     """Answers questions about boards, players and scores as of the last commit."""
 
-    def __init__(self, state: Callable[[], State | None], store: ScoreStore) -> None:
+    def __init__(self, state: Callable[[], State | None], store: ScoreStore, shelf: Shelf) -> None:
         self._state = state
         self._store = store
+        self._shelf = shelf
 
     @property
     def state(self) -> State:
@@ -102,55 +157,76 @@ class Reading:
 
     # ------------------------------------------------------------------------- lists
 
-    async def page(self, game_id: str, name: str, limit: int, cursor: str | None) -> Page:
+    async def seat(self, game_id: str, name: str, season: str | None) -> Seat:
+        """Return a board in a season, None being the current one; CallerError SEASON_UNKNOWN."""
+        board = self.board(game_id, name)
+        if season is None or season == board.season.name:
+            return Seat(board, board.season, board.standings)
+        found = board.config.calendar.named(season)
+        if found is None or found.start_s > board.season.start_s:
+            raise CallerError("SEASON_UNKNOWN", f"The board has no season named {season[:32]!r} yet.")
+        return Seat(board, found, await self._shelf.season(board, found))
+
+    async def page(self, game_id: str, name: str, season: str | None, limit: int, cursor: str | None) -> Page:
         """Return up to `limit` rows behind a cursor (None: from the top)."""
-        after = read_cursor(cursor)
+        for _ in range(TRIES):
+            seat = await (
+                self._continued(game_id, name, season, cursor) if cursor else self.seat(game_id, name, season)
+            )
+            after = int.from_bytes(_unpacked(cursor)[2], "big") if cursor else None
+            placed = seat.standings.page(after, limit + 1)
+            rows = await self._rows(seat, placed[:limit])
+            if rows is not None:
+                return Page(seat, rows, make_page_cursor(seat, placed[limit - 1].key) if len(placed) > limit else None)
+        raise moving()
 
-        def choose(board: BoardState) -> tuple[int, list[tuple[int, bytes]]]:
-            return board.standings.page(after, limit + 1)
-
-        rows, keys = await self._rows(lambda: self.board(game_id, name), choose, limit)
-        return Page(rows, make_cursor(keys[limit - 1]) if len(keys) > limit else None)
+    async def _continued(self, game_id: str, name: str, season: str | None, cursor: str) -> Seat:
+        """Return the season a cursor was made in, which goes on after the season is over."""
+        config, start_s, _ = _unpacked(cursor)
+        board = self.board(game_id, name)
+        known = board.config.calendar.at(start_s)
+        if config != _print(board) or known.start_s != start_s or season not in {None, known.name}:
+            raise bad_cursor()
+        return await self.seat(game_id, name, known.name)
 
     async def top(self, limit: int) -> list[Row]:
         """Return the top of the default game's default board."""
-        rows, _ = await self._rows(self.first_board, lambda board: board.standings.page(None, limit), limit)
-        return rows
+        names = self.first_board().names
+        return (await self.page(names.game_id, names.name, None, limit, None)).rows
 
-    async def around(self, game_id: str, name: str, player: bytes, limit: int) -> list[Row]:
+    async def around(self, game_id: str, name: str, season: str | None, player: bytes, limit: int) -> Page:
         """Return `player` in the middle of up to `limit` rows; CallerError PLAYER_NOT_RANKED."""
-
-        def choose(board: BoardState) -> tuple[int, list[tuple[int, bytes]]]:
-            if player not in board.standings.keys:
-                raise not_ranked(player)
-            return board.standings.around(player, limit)
-
-        rows, _ = await self._rows(lambda: self.board(game_id, name), choose, limit)
-        return rows
-
-    async def player(self, game_id: str, name: str, player: bytes) -> Row:
-        """Return the row of one player; CallerError PLAYER_NOT_RANKED."""
-        return (await self.around(game_id, name, player, 1))[0]
-
-    async def _rows(
-        self,
-        find: Callable[[], BoardState],
-        choose: Callable[[BoardState], tuple[int, Sequence[tuple[int, bytes]]]],
-        limit: int,
-    ) -> tuple[list[Row], list[int]]:
-        """Return the rows of the entries chosen, and the keys of all of them (`limit` of them become rows)."""
         for _ in range(TRIES):
-            board, final = find(), self.state.final_block
-            first, entries = choose(board)
-            keys = [key for key, _ in entries]
-            shown = board.window.top()
-            if first + min(len(keys), limit) - 1 <= len(shown):
-                return shown[first - 1 : first - 1 + limit], keys  # the window is kept row by row with the standings
-            found = await self._store.entries_at(place_of(key) for key in keys[:limit])
-            if len(found) == min(len(keys), limit):
-                rows = [row(found[place_of(key)], final, rank) for rank, key in enumerate(keys[:limit], first)]
-                return rows, keys
-        raise WorldError("NOT_READY", "The chain is being reorganised; ask again.")
+            seat = await self.seat(game_id, name, season)
+            try:
+                placed = seat.standings.around(player, limit)
+            except KeyError:
+                raise not_ranked(player) from None
+            rows = await self._rows(seat, placed)
+            if rows is not None:
+                return Page(seat, rows, None)
+        raise moving()
+
+    async def _rows(self, seat: Seat, placed: Sequence[Placed]) -> list[Row] | None:
+        """Return the rows of some players; None where the chain took a score back since they were looked up."""
+        final, config = self.state.final_block, seat.board.config
+        if seat.current:
+            window = {row.player: row for row in seat.board.window.top()}  # kept row by row with the standings
+            shown = [window.get(checksummed(one.player)) for one in placed]
+            if None not in shown:
+                return [row for row in shown if row is not None]
+        standings = [config.standing(one.key) for one in placed]
+        found = await self._store.entries_at(standing.place for standing in standings)
+        if any(standing.place not in found for standing in standings):
+            return None
+        pairs = zip(placed, standings, strict=True)
+        return [row(found[standing.place], final, one.rank, standing.value) for one, standing in pairs]
+
+    async def seasons(self, game_id: str, name: str) -> list[Season]:
+        """Return the seasons of a board in which somebody stands, and the current one, newest first."""
+        board = self.board(game_id, name)
+        starts = {board.season.start_s, *await self._store.seasons(board.number)}
+        return [board.config.calendar.at(start_s) for start_s in sorted(starts, reverse=True)]
 
     # ------------------------------------------------------------------------ scores
 
@@ -174,10 +250,15 @@ class Reading:
         return next(game.game_id for game in self.state.games.values() if game.number == number)
 
 
-def best_score(board: BoardState) -> int | None:
-    """Return the best score of a board, None while it is empty."""
-    top = board.standings.ranking.top(1)
-    return score_of(top[0][0]) if top else None
+def best_value(seat: Seat) -> int | None:
+    """Return the value of whoever is first on a board, None while it is empty."""
+    first = seat.standings.page(None, 1)
+    return seat.board.config.standing(first[0].key).value if first else None
+
+
+def moving() -> WorldError:
+    """Return the 503 of a list that changed under every attempt to read it."""
+    return WorldError("NOT_READY", "The chain is being reorganised; ask again.")
 
 
 def not_ranked(player: bytes) -> CallerError:

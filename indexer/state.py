@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from indexer.boards import BoardConfig
 from indexer.events import Fact, Header, Mark
 from indexer.messages import Board, Message
+from indexer.seasons import Season
 from indexer.standings import Draft, Standings
 from indexer.window import Window
 
-DEFAULT_BOARD = "default"
 GENESIS_HEAD = bytes(32)
 
 
@@ -38,14 +39,25 @@ class Game:
 
 @dataclass(slots=True)
 class BoardState:
-    """One leaderboard of a game."""
+    """One leaderboard of a game, in its current season: the one that the newest block belongs to."""
 
     number: int
     game: int
     names: Board
+    config: BoardConfig
+    season: Season
     standings: Standings
     window: Window
     seq: int = 0  # of the last stream message
+
+
+class StandingRow(NamedTuple):
+    """A row of standings to be written: None takes the player off that season of the board."""
+
+    board: int
+    season_s: int  # start of the season
+    player: bytes
+    key: int | None
 
 
 class Published(NamedTuple):
@@ -102,6 +114,13 @@ class Step:
     bulk: bool = False  # history nobody waits for: no messages, a new epoch
 
 
+class Turn(NamedTuple):
+    """What becomes of a board's current season; where the season changed, the draft is of that one's standings."""
+
+    season: Season
+    draft: Draft
+
+
 @dataclass(slots=True)
 class Outcome:
     """What a committed step changes in memory."""
@@ -113,7 +132,8 @@ class Outcome:
     epoch: int
     games: dict[bytes, Game]
     new_boards: list[BoardState]
-    drafts: dict[int, Draft]
+    turns: dict[int, Turn]
+    standings: list[StandingRow]
     seqs: dict[int, int]
     messages: list[Published]
     recent: dict[int, bytes]
@@ -127,8 +147,10 @@ def adopt(state: State, outcome: Outcome) -> None:
     state.games, state.recent = outcome.games, outcome.recent
     for board in outcome.new_boards:
         state.boards[board.number] = board
-    for number, draft in outcome.drafts.items():
-        state.boards[number].standings.adopt(draft)
+    for number, (season, draft) in outcome.turns.items():
+        board = state.boards[number]
+        board.season, board.standings = season, draft.base
+        board.standings.adopt(draft.changes)
     for number, seq in outcome.seqs.items():
         state.boards[number].seq = seq
     for published in outcome.messages:

@@ -17,7 +17,7 @@ import types
 from collections.abc import Awaitable, Callable, Generator, MutableMapping, Sequence
 from typing import Any, NamedTuple
 
-from indexer.messages import Snapshot, encode
+from indexer.messages import Snapshot, encode, season_info
 from indexer.state import BoardState, Outcome, State
 
 RING = 10_000  # messages per board that a reader may have missed and still resume
@@ -117,7 +117,8 @@ class Channel:
             names, window = self.board.names, self.board.window
             body = Snapshot(
                 seq=self.board.seq, game_id=names.game_id, board=names.name, epoch=self.epoch, rows=window.top(),
-                total=window.total, block_number=self.block_number,
+                total=window.total, block_number=self.block_number, season=season_info(self.board.season),
+                order=self.board.config.order, ties=self.board.config.ties,
             )  # fmt: skip
             self._snapshot = (version, frame(self.epoch, self.board.seq, "snapshot", encode(body)))
         return self._snapshot[1]
@@ -167,6 +168,9 @@ class Hub:
             channel = self._channel(board, state)
             channel.restart(board, state.epoch, _unbroken(tail, board.seq))
             channel.block_number = state.tip.number
+        for number in self._channels.keys() - state.boards.keys():  # boards that are configured no more
+            for reader in self._channels.pop(number).readers:
+                reader.end()
         self._write_all()
 
     def tell(self, state: State, outcome: Outcome) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from indexer.boards import BoardConfig
 from indexer.messages import (
     AbsentMessage,
     FinalMessage,
@@ -15,6 +16,7 @@ from indexer.messages import (
     RetractMessage,
     Row,
     ScoreMessage,
+    SeasonMessage,
     StandingMessage,
     score_id,
 )
@@ -25,7 +27,8 @@ ROWS = 100
 class Window:
     """Rows by player. Holds every row of the top `ROWS`, and may hold some below it."""
 
-    def __init__(self, rows: Iterable[Row] = (), total: int = 0) -> None:
+    def __init__(self, config: BoardConfig, rows: Iterable[Row] = (), total: int = 0) -> None:
+        self._config = config
         self._rows = {row.player: row for row in rows}
         self.total = total
         self._top: list[Row] | None = None  # in order; made anew when asked for after a change
@@ -43,6 +46,9 @@ class Window:
         elif isinstance(message, AbsentMessage):
             self._rows.pop(message.player, None)
             self.total = message.total
+        elif isinstance(message, SeasonMessage):
+            self._rows = {row.player: row for row in message.rows}
+            self.total = message.total
         elif isinstance(message, FinalMessage):
             final = set(message.score_ids)
             for player, row in self._rows.items():
@@ -53,8 +59,12 @@ class Window:
         """Return the top rows in order, with their ranks."""
         if self._top is not None:
             return self._top
-        ordered = sorted(self._rows.values(), key=lambda row: (-int(row.score), row.position))[:ROWS]
-        self._top = [
-            row if row.rank == rank else msgspec.structs.replace(row, rank=rank) for rank, row in enumerate(ordered, 1)
-        ]
+        ahead = -1 if self._config.descending else 1
+        ordered = sorted(self._rows.values(), key=lambda row: (ahead * int(row.score), row.position))[:ROWS]
+        rank, before = 0, None
+        self._top = []
+        for ordinal, row in enumerate(ordered, 1):
+            if not self._config.shared or row.score != before:
+                rank, before = ordinal, row.score
+            self._top.append(row if row.rank == rank else msgspec.structs.replace(row, rank=rank))
         return self._top

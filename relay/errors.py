@@ -152,6 +152,7 @@ PROBLEMS: dict[str, Problem] = {
     "SUBMISSION_UNKNOWN": Problem(404, "Submission unknown", "No submission has this id."),
     "EVIDENCE_UNKNOWN": Problem(404, "Evidence unknown", "No evidence with this hash is stored here."),
     "BOARD_UNKNOWN": Problem(404, "Board unknown", "The game has no board with this name; every game has `default`."),
+    "SEASON_UNKNOWN": Problem(404, "Season unknown", "The board has no such season, or it has not begun."),
     "PLAYER_NOT_RANKED": Problem(404, "Player not ranked", "The player has no valid score on this board."),
     "SCORE_UNKNOWN": Problem(404, "Score unknown", "No score of this round is on the chain, as far as it is indexed."),
     "SENDER_UNKNOWN": Problem(

@@ -100,6 +100,8 @@ def game_from_mapping(game_id: str, table: Mapping[str, Any]) -> GameConfig:
     """
     known = {"ruleset": str, "parameters": Mapping, "switches": Mapping, "anonymous_submit": bool, "limits": Mapping}
     for key, value in table.items():
+        if key == "boards":
+            continue  # the indexer's
         if key == "allowed_origins":
             if not isinstance(value, list | tuple) or not all(isinstance(origin, str) for origin in value):
                 raise GameError(f"game {game_id}: allowed_origins is a list of texts")
@@ -107,6 +109,6 @@ def game_from_mapping(game_id: str, table: Mapping[str, Any]) -> GameConfig:
             raise GameError(f"game {game_id}: no setting named {key!r}")
         elif not isinstance(value, known[key]):
             raise GameError(f"game {game_id}: {key} is not of type {known[key].__name__}")
-    values = dict(table)
+    values = {key: value for key, value in table.items() if key != "boards"}
     values["allowed_origins"] = tuple(values.get("allowed_origins", ()))
     return GameConfig(game_id, **values)

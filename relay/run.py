@@ -183,7 +183,8 @@ class Composition:
     async def _start_indexer(
         self, stack: AsyncExitStack, database: Database, writer: Writer, footing: Footing, games: Games
     ) -> IndexerService:
-        own = IndexerSettings(games={game_id: {} for game_id in games.by_id}, finality=self._settings.finality)
+        configured = {game_id: self._settings.games.get(game_id, {}) for game_id in games.by_id}
+        own = IndexerSettings(games=configured, finality=self._settings.finality)
         indexer = build_indexer(
             own,
             database,

@@ -5,9 +5,10 @@ Touches nothing: answers what `indexer.reading` says.
 
 import msgspec
 
-from indexer.api.params import ADDRESS, LIST_ERRORS, PATHS, PageQuery, TopQuery, address
-from indexer.messages import Integer, Row, checksummed, integer, rfc3339
-from indexer.reading import Reading, best_score
+from indexer.api.params import ADDRESS, LIST_ERRORS, PATHS, AroundQuery, PageQuery, SeasonQuery, TopQuery, address
+from indexer.messages import Integer, Row, SeasonInfo, checksummed, integer, rfc3339, season_info
+from indexer.reading import Reading, Seat, best_value
+from indexer.state import BoardState
 from relay.api.operations import Answer, Call, Operation, answer
 
 TAG = "Leaderboards"
@@ -25,6 +26,7 @@ class BoardPage(msgspec.Struct, rename="camel", frozen=True):
 
     game_id: str
     board: str
+    season: SeasonInfo
     total: int
     rows: list[Row]
     next_cursor: str | None
@@ -36,6 +38,7 @@ class Around(msgspec.Struct, rename="camel", frozen=True):
 
     game_id: str
     board: str
+    season: SeasonInfo
     total: int
     rows: list[Row]
     block_number: int
@@ -54,22 +57,53 @@ class PlayerRow(Row, rename="camel", frozen=True):
 
     game_id: str
     board: str
+    season: SeasonInfo
     total: int
     percentile: float
     links: PlayerLinks
 
 
 class Stats(msgspec.Struct, rename="camel", frozen=True):
-    """Numbers of a whole board."""
+    """Numbers of a board in one season; `scores` are the game's, of all time and withdrawn ones included."""
 
     game_id: str
     board: str
+    season: SeasonInfo
     players: int
     scores: int
     best: Integer | None
     block_number: int
     block_time: str
     final_block: int
+
+
+class BoardDocument(msgspec.Struct, rename="camel", frozen=True):
+    """A board: what its operator makes of a player's scores, how that is ranked, and its current season."""
+
+    board: str
+    operator: str
+    order: str
+    ties: str
+    season_rule: str
+    capacity: int | None
+    season: SeasonInfo
+    players: int
+    links: dict[str, str]
+
+
+class Boards(msgspec.Struct, rename="camel", frozen=True):
+    """The boards of a game."""
+
+    game_id: str
+    boards: list[BoardDocument]
+
+
+class Seasons(msgspec.Struct, rename="camel", frozen=True):
+    """The seasons of a board in which somebody stands, and the current one; newest first."""
+
+    game_id: str
+    board: str
+    seasons: list[SeasonInfo]
 
 
 def percentile(rank: int, total: int) -> float:
@@ -87,43 +121,55 @@ class Leaderboards:
         """Return the top of the default board."""
         return answer(Leaderboard(await self._reading.top(call.query.limit)))
 
-    async def page(self, call: Call) -> Answer:
-        """Return a page of a board."""
+    async def boards(self, call: Call) -> Answer:
+        """Return the boards of a game."""
+        game = self._reading.game(call.path["gameId"])
+        return answer(Boards(game.game_id, [_document(board) for board in self._reading.state.boards_of(game.number)]))
+
+    async def seasons(self, call: Call) -> Answer:
+        """Return the seasons of a board."""
         game_id, name = call.path["gameId"], call.path["board"]
-        rows, next_cursor = await self._reading.page(game_id, name, call.query.limit, call.query.cursor)
-        board = self._reading.board(game_id, name)
-        number = self._reading.state.tip.number
-        return answer(BoardPage(game_id, name, len(board.standings), rows, next_cursor, number))
+        found = await self._reading.seasons(game_id, name)
+        return answer(Seasons(game_id, name, [season_info(season) for season in found]))
+
+    async def page(self, call: Call) -> Answer:
+        """Return some rows of a board."""
+        query = call.query
+        page = await self._reading.page(*_names(call), query.season, query.limit, query.cursor)
+        return answer(BoardPage(*_head(page.seat), page.rows, page.next_cursor, self._reading.state.tip.number))
 
     async def around(self, call: Call) -> Answer:
         """Return the rows around a player."""
-        game_id, name = call.path["gameId"], call.path["board"]
-        rows = await self._reading.around(game_id, name, address(call.path["address"]), call.query.limit)
-        board = self._reading.board(game_id, name)
-        return answer(Around(game_id, name, len(board.standings), rows, self._reading.state.tip.number))
+        player, query = address(call.path["address"]), call.query
+        page = await self._reading.around(*_names(call), query.season, player, query.limit)
+        return answer(Around(*_head(page.seat), page.rows, self._reading.state.tip.number))
 
     async def player(self, call: Call) -> Answer:
         """Return a player's row."""
-        game_id, name, player = call.path["gameId"], call.path["board"], address(call.path["address"])
-        row = await self._reading.player(game_id, name, player)
-        total, shown = len(self._reading.board(game_id, name).standings), checksummed(player)
+        player = address(call.path["address"])
+        page = await self._reading.around(*_names(call), call.query.season, player, 1)
+        row, (game_id, name, season, total), shown = page.rows[0], _head(page.seat), checksummed(player)
         links = PlayerLinks(
             scores=f"/api/players/{shown}/scores?gameId={game_id}",
-            around=f"/api/leaderboards/{game_id}/{name}/around/{shown}",
+            around=f"/api/leaderboards/{game_id}/{name}/around/{shown}?season={season.name}",
             evidence=f"/api/evidence/{row.evidence_hash}",
         )
         share = percentile(min(row.rank, total), max(total, 1))
         fields = msgspec.structs.asdict(row)
-        return answer(PlayerRow(**fields, game_id=game_id, board=name, total=total, percentile=share, links=links))
+        return answer(
+            PlayerRow(
+                **fields, game_id=game_id, board=name, season=season, total=total, percentile=share, links=links
+            )
+        )  # fmt: skip
 
     async def stats(self, call: Call) -> Answer:
         """Return the numbers of a board."""
-        game_id, name = call.path["gameId"], call.path["board"]
-        board, game, state = self._reading.board(game_id, name), self._reading.game(game_id), self._reading.state
-        best = best_score(board)
+        seat = await self._reading.seat(*_names(call), call.query.season)
+        game_id, name, season, total = _head(seat)
+        game, state, best = self._reading.game(game_id), self._reading.state, best_value(seat)
         return answer(
             Stats(
-                game_id, name, len(board.standings), game.recorded, None if best is None else integer(best),
+                game_id, name, season, total, game.recorded, None if best is None else integer(best),
                 state.tip.number, rfc3339(state.tip_time_s), state.final_block,
             )
         )  # fmt: skip
@@ -138,19 +184,45 @@ class Leaderboards:
                 ("QUERY_INVALID", "NOT_READY", "STORE_UNAVAILABLE"), query=TopQuery, tag=TAG,
             ),
             Operation(
+                "GET", "/api/leaderboards/{gameId}", "The boards of a game", self.boards, {200: Boards},
+                ("GAME_UNKNOWN", "NOT_READY", "STORE_UNAVAILABLE"), parameters={"gameId": PATHS["gameId"]}, tag=TAG,
+            ),
+            Operation(
+                "GET", f"{base}/seasons", "The seasons of a board", self.seasons, {200: Seasons},
+                ("GAME_UNKNOWN", "BOARD_UNKNOWN", "NOT_READY", "STORE_UNAVAILABLE"), parameters=PATHS, tag=TAG,
+            ),
+            Operation(
                 "GET", base, "A board, best first", self.page, {200: BoardPage}, LIST_ERRORS,
                 query=PageQuery, parameters=PATHS, tag=TAG,
             ),
             Operation(
                 "GET", f"{base}/players/{{address}}", "A player's rank", self.player, {200: PlayerRow}, one_player,
-                parameters=PATHS | ADDRESS, tag=TAG,
+                query=SeasonQuery, parameters=PATHS | ADDRESS, tag=TAG,
             ),
             Operation(
                 "GET", f"{base}/around/{{address}}", "The rows around a player", self.around, {200: Around},
-                one_player, query=TopQuery, parameters=PATHS | ADDRESS, tag=TAG,
+                one_player, query=AroundQuery, parameters=PATHS | ADDRESS, tag=TAG,
             ),
             Operation(
                 "GET", f"{base}/stats", "Numbers of a board", self.stats, {200: Stats}, LIST_ERRORS,
-                parameters=PATHS, tag=TAG,
+                query=SeasonQuery, parameters=PATHS, tag=TAG,
             ),
         ]  # fmt: skip
+
+
+def _names(call: Call) -> tuple[str, str]:
+    return call.path["gameId"], call.path["board"]
+
+
+def _head(seat: Seat) -> tuple[str, str, SeasonInfo, int]:
+    names = seat.board.names
+    return names.game_id, names.name, season_info(seat.season), len(seat.standings)
+
+
+def _document(board: BoardState) -> BoardDocument:
+    config, base = board.config, f"/api/leaderboards/{board.names.game_id}/{board.names.name}"
+    return BoardDocument(
+        board=config.name, operator=config.operator, order=config.order, ties=config.ties, season_rule=config.season,
+        capacity=config.capacity, season=season_info(board.season), players=len(board.standings),
+        links={"self": base, "seasons": f"{base}/seasons", "stream": f"{base}/stream"},
+    )  # fmt: skip

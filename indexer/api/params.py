@@ -15,9 +15,13 @@ LIMIT = 50
 LIMIT_MAX = 200
 PATHS = {"gameId": "id of the game", "board": "name of the board; every game has `default`"}
 ADDRESS = {"address": "address of the player, EIP-55 or lower case"}
-LIST_ERRORS = ("QUERY_INVALID", "GAME_UNKNOWN", "BOARD_UNKNOWN", "NOT_READY", "STORE_UNAVAILABLE")
+LIST_ERRORS = ("QUERY_INVALID", "GAME_UNKNOWN", "BOARD_UNKNOWN", "SEASON_UNKNOWN", "NOT_READY", "STORE_UNAVAILABLE")
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=LIMIT_MAX, description="rows at most")]
+SeasonName = Annotated[
+    str,
+    msgspec.Meta(max_length=32, description="name of a season, as `…/seasons` lists them; without: the current one"),
+]
 Cursor = Annotated[str, msgspec.Meta(max_length=64, description="`nextCursor` of the answer before")]
 
 
@@ -27,9 +31,23 @@ class TopQuery(Query, frozen=True):
     limit: Limit = LIMIT
 
 
-class PageQuery(Query, frozen=True):
-    """How many rows, and from where."""
+class SeasonQuery(Query, frozen=True):
+    """Which season."""
 
+    season: SeasonName | None = None
+
+
+class AroundQuery(Query, frozen=True):
+    """Which season, and how many rows."""
+
+    season: SeasonName | None = None
+    limit: Limit = LIMIT
+
+
+class PageQuery(Query, frozen=True):
+    """Which season, how many rows, and from where."""
+
+    season: SeasonName | None = None
     limit: Limit = LIMIT
     cursor: Cursor | None = None
 

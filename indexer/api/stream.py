@@ -4,20 +4,30 @@ Touches HTTP through ASGI only; the writing is done by `indexer.stream`.
 """
 
 from indexer.api.params import LIST_ERRORS, PATHS, StreamQuery
-from indexer.messages import AbsentMessage, FinalMessage, RetractMessage, ScoreMessage, Snapshot, StandingMessage
+from indexer.messages import (
+    AbsentMessage,
+    FinalMessage,
+    RetractMessage,
+    ScoreMessage,
+    SeasonMessage,
+    Snapshot,
+    StandingMessage,
+)
 from indexer.reading import Reading
 from indexer.stream import Hub, parse_event_id
 from relay.api.operations import Call, Operation, Receive, Response, Send
 from relay.errors import WorldError
 
-Events = Snapshot | ScoreMessage | StandingMessage | AbsentMessage | FinalMessage | RetractMessage
+Events = Snapshot | ScoreMessage | StandingMessage | AbsentMessage | FinalMessage | RetractMessage | SeasonMessage
 
 DESCRIPTION = """\
-`id: <epoch>-<seq>`, `event:` one of `snapshot`, `score`, `standing`, `final`, `retract`; `data:` is JSON with the same
-`type`. The first event is a `snapshot` of the top 100, unless `Last-Event-ID` (or `?after=`) names an event that is
-still kept: then the stream goes on behind it, without gap or repeat. `seq` is consecutive per board; a new `snapshot`
-replaces everything known. A `standing` gives one player's new row (`rank` null: off the board); the ranks of others
-follow from sorting by `score` (descending), then `position` (ascending). A comment every 15 s keeps the connection."""
+`id: <epoch>-<seq>`, `event:` one of `snapshot`, `score`, `standing`, `final`, `retract`, `season`; `data:` is JSON with
+the same `type`. The first event is a `snapshot` of the top 100, unless `Last-Event-ID` (or `?after=`) names an event
+that is still kept: then the stream goes on behind it, without gap or repeat. `seq` is consecutive per board; a new
+`snapshot` replaces everything known. A `standing` gives one player's new row (`rank` null: off the board); the ranks
+of others follow from sorting by `score` (in the snapshot's `order`), then `position` (ascending); with `ties` shared,
+equal scores share a rank. A `season` begins another one: its `rows` replace all known. A comment every 15 s keeps the
+connection."""
 
 
 class Streams:

@@ -3,11 +3,12 @@
 Touches the database through `Database.read` and the one `Writer`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from sqlalchemy import Connection, delete, func, select, union
 
+from indexer.boards import BoardConfig
 from indexer.events import Header, Mark
 from indexer.fold import Evidence
 from indexer.messages import Entry
@@ -16,13 +17,18 @@ from indexer.state import Identity, Outcome, State, Step
 from indexer.store import load
 from indexer.store.commit import commit_step
 from indexer.store.learn import learn
-from indexer.store.ledger import ENTRY, SqlLedger
-from indexer.store.tables import batches, rulings, scores, stream
+from indexer.store.ledger import ENTRY, SqlLedger, season_keys
+from indexer.store.rebuild import Progress, rebuild
+from indexer.store.tables import batches, rulings, scores, standings, stream
 from relay.store.engine import Database
 from relay.store.migrate import upgrade
 from relay.store.writer import Writer
 
 T = TypeVar("T")
+
+
+def quietly(board: str, done: int, total: int) -> None:
+    """Report no progress."""
 
 
 class Store:
@@ -36,12 +42,19 @@ class Store:
         """Bring the tables to this program's version; blocks, so it belongs before the loop or in a thread."""
         upgrade(self._database, "indexer")
 
-    async def load(self, names: Mapping[bytes, str]) -> State | None:
-        """Return everything committed, with a board for every game in `names`; None for a new database."""
-        state = await self._database.read(lambda connection: load.load(connection, names))
-        if state is None or names.keys() <= state.games.keys():
-            return state
-        await self._writer.run(lambda connection: load.ensure_games(connection, names))
+    async def load(
+        self,
+        names: Mapping[bytes, str],
+        configured: Mapping[bytes, Sequence[BoardConfig]],
+        progress: Progress = quietly,
+    ) -> State | None:
+        """Return everything committed, with every configured board by game, `default` first; None: a new database.
+
+        Boards that are not what they are configured to be are made anew first, with `progress`.
+        """
+        if await self._database.read(load.begun):
+            await self._writer.run(lambda connection: load.arrange(connection, configured))
+            await rebuild(self._database, self._writer, names, progress)
         return await self._database.read(lambda connection: load.load(connection, names))
 
     async def create(self, identity: Identity, start: Header) -> None:
@@ -96,6 +109,17 @@ class Store:
             return [Mark(number, marks[number]) for number in sorted(marks, reverse=True)]
 
         return await self._database.read(read)
+
+    async def season(self, board: int, config: BoardConfig, season_s: int) -> dict[bytes, int]:
+        """Return the ordering keys of a season's players."""
+        return await self._database.read(lambda connection: season_keys(connection, board, config, season_s))
+
+    async def seasons(self, board: int) -> list[int]:
+        """Return the starts of the seasons in which somebody stands, newest first."""
+        query = select(standings.c.season_s).where(standings.c.board == board).distinct()
+        return await self._database.read(
+            lambda connection: list(connection.scalars(query.order_by(standings.c.season_s.desc())))
+        )
 
     async def stream_tail(self, board: int, limit: int) -> list[tuple[int, str, bytes]]:
         """Return the newest messages of a board as (seq, kind, body), oldest first."""

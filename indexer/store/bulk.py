@@ -28,20 +28,32 @@ def insert(connection: Connection, table: Table, rows: Sequence[Sequence[object]
         cursor.close()
 
 
-def upsert_standings(connection: Connection, rows: Sequence[tuple[int, bytes, int, int]]) -> None:
-    """Insert or replace standings given as (board, player, score, place)."""
+def upsert_standings(connection: Connection, rows: Sequence[tuple[int, int, bytes, int, int]]) -> None:
+    """Insert or replace standings given as (board, season_s, player, value, place), no two of one player alike."""
     if not rows:
         return
-    conflict = "ON CONFLICT (board, player) DO UPDATE SET score = excluded.score, place = excluded.place"
+    target = "INSERT INTO ix_standings (board, season_s, player, value, place)"
+    conflict = "ON CONFLICT (board, season_s, player) DO UPDATE SET value = excluded.value, place = excluded.place"
     cursor = _cursor(connection)
     try:
         if connection.dialect.name == "postgresql":
             columns = [list(column) for column in zip(*rows, strict=True)]
-            source = "SELECT * FROM unnest(%s::int[], %s::bytea[], %s::bigint[], %s::bigint[])"
-            cursor.execute(f"INSERT INTO ix_standings (board, player, score, place) {source} {conflict}", columns)
+            source = "SELECT * FROM unnest(%s::int[], %s::bigint[], %s::bytea[], %s::bigint[], %s::bigint[])"
+            cursor.execute(f"{target} {source} {conflict}", columns)
         else:
-            values = "VALUES (?, ?, ?, ?)"
-            cursor.executemany(f"INSERT INTO ix_standings (board, player, score, place) {values} {conflict}", rows)
+            cursor.executemany(f"{target} VALUES (?, ?, ?, ?, ?) {conflict}", rows)
+    finally:
+        cursor.close()
+
+
+def season_rows(connection: Connection, board: int, season_s: int) -> list[tuple[bytes, int, int]]:
+    """Return (player, value, place) of everybody in a season."""
+    cursor = _cursor(connection)
+    mark = "%s" if connection.dialect.name == "postgresql" else "?"
+    query = f"SELECT player, value, place FROM ix_standings WHERE board = {mark} AND season_s = {mark}"  # noqa: S608 - marks
+    try:
+        cursor.execute(query, (board, season_s))
+        return list(cursor.fetchall())
     finally:
         cursor.close()
 

@@ -3,16 +3,16 @@
 Touches the database on the connection it is given; changes nothing in memory.
 """
 
-from itertools import islice
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, delete, select, update
 
+from indexer.board_draft import top_rows
+from indexer.boards import BoardConfig
 from indexer.events import Mark
 from indexer.fold import BrokenChainError, Evidence, Fold
-from indexer.messages import row
-from indexer.ordering import place_of, score_of
-from indexer.standings import Draft, Standings
-from indexer.state import BoardState, Outcome, State, Step
+from indexer.standings import Draft
+from indexer.state import BoardState, Outcome, StandingRow, State, Step
 from indexer.store import bulk
 from indexer.store.ledger import SqlLedger
 from indexer.store.tables import blocks, boards, chain, games, standings, stream
@@ -61,7 +61,10 @@ def commit_step(
     if unwound is not None:
         fold.unwind(unwound, base.number)
     fold.apply(step.facts)
-    tip, time_s = (step.headers[-1].mark, step.headers[-1].time_s) if step.headers else (base, state.tip_time_s)
+    tip, time_s = (base, _time_of(connection, base, state))
+    if step.headers:
+        tip, time_s = step.headers[-1].mark, step.headers[-1].time_s
+    fold.reach(time_s)
     for key, head in (step.heads or {}).items():
         if key in fold.games and fold.games[key].head != head:
             game = fold.games[key].game_id
@@ -74,7 +77,7 @@ def commit_step(
     recent = dict(list(recent.items())[-KEPT_BLOCKS:])
     outcome = Outcome(
         tip, time_s, fold.final_block, verified, max(now_ms, state.epoch + 1) if quiet else state.epoch,
-        fold.games, fold.new_boards, fold.drafts(), fold.seqs(), fold.messages, recent, None,
+        fold.games, fold.new_boards, fold.turns(), fold.rows(), fold.seqs(), fold.messages(), recent, None,
     )  # fmt: skip
     if quiet:
         outcome.windows = {board.number: _window(ledger, board, outcome) for board in _all_boards(state, outcome)}
@@ -95,11 +98,16 @@ def _all_boards(state: State, outcome: Outcome) -> list[BoardState]:
 
 
 def _window(ledger: SqlLedger, board: BoardState, outcome: Outcome) -> Window:
-    source: Draft | Standings = outcome.drafts.get(board.number, board.standings)
-    ordered = source.ranking if isinstance(source, Standings) else source
-    top = [place_of(key) for key, _ in islice(ordered, ROWS)]
-    found = ledger.entries_at(top)
-    return Window((row(found[p], outcome.final_block, rank) for rank, p in enumerate(top, 1)), total=len(source))
+    turn = outcome.turns.get(board.number)
+    draft = Draft(board.standings, quiet=True) if turn is None else turn.draft
+    placed = draft.top(ROWS)
+    return Window(board.config, top_rows(ledger, board.config, placed, outcome.final_block), total=len(draft))
+
+
+def _time_of(connection: Connection, mark: Mark, state: State) -> int:
+    """Return the time of a block we know; of one that is not kept any more, the tip's."""
+    found = connection.scalar(select(blocks.c.time_s).where(blocks.c.number == mark.number, blocks.c.hash == mark.hash))
+    return state.tip_time_s if found is None else int(found)
 
 
 def write_messages(connection: Connection, outcome: Outcome, now_ms: int) -> None:
@@ -109,19 +117,23 @@ def write_messages(connection: Connection, outcome: Outcome, now_ms: int) -> Non
         connection.execute(update(boards).where(boards.c.number == number).values(seq=seq))
 
 
+def write_standings(connection: Connection, configs: Mapping[int, BoardConfig], rows: Sequence[StandingRow]) -> None:
+    """Write changed standings in the order of their table, so that pages are touched once."""
+    kept: list[tuple[int, int, bytes, int, int]] = []
+    for board, season_s, player, key in rows:
+        if key is not None:
+            kept.append((board, season_s, player, *configs[board].standing(key)))
+        else:
+            gone = (standings.c.board == board, standings.c.season_s == season_s, standings.c.player == player)
+            connection.execute(delete(standings).where(*gone))
+    bulk.upsert_standings(connection, sorted(kept))
+
+
 def _write(connection: Connection, state: State, step: Step, outcome: Outcome, now_ms: int) -> None:
     bulk.insert(connection, blocks, step.headers)
     connection.execute(delete(blocks).where(blocks.c.number <= outcome.tip.number - KEPT_BLOCKS))
-    rows: list[tuple[int, bytes, int, int]] = []
-    for board, draft in outcome.drafts.items():
-        for player, key in draft.changes.items():
-            if key is not None:
-                rows.append((board, player, score_of(key), place_of(key)))
-            else:
-                gone = (standings.c.board == board, standings.c.player == player)
-                connection.execute(delete(standings).where(*gone))
-    rows.sort()
-    bulk.upsert_standings(connection, rows)
+    configs = {board.number: board.config for board in _all_boards(state, outcome)}
+    write_standings(connection, configs, outcome.standings)
     write_messages(connection, outcome, now_ms)
     for game_key, game in outcome.games.items():
         if state.games.get(game_key) != game:

@@ -40,7 +40,7 @@ def learn(
         fold.learned(entry._replace(submission_id=evidence.submission_id, evidence_level=evidence.evidence_level))
     outcome = Outcome(
         state.tip, state.tip_time_s, state.final_block, state.verified, state.epoch,
-        fold.games, [], {}, fold.seqs(), fold.messages, state.recent, None,
+        fold.games, [], {}, [], fold.seqs(), fold.messages(), state.recent, None,
     )  # fmt: skip
     write_messages(connection, outcome, now_ms)
     return outcome

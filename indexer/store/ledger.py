@@ -9,20 +9,41 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, func, insert, select, update
 
+from indexer.boards import BoardConfig
 from indexer.events import Accepted, Recorded, Ruled
 from indexer.fold import Unwound
 from indexer.messages import Entry
-from indexer.ordering import SCORE_MAX, position
+from indexer.ordering import POSITION_BITS, SCORE_MAX, VALUE_MAX, position
+from indexer.seasons import Season
 from indexer.state import GENESIS_HEAD
 from indexer.store import bulk
-from indexer.store.tables import batches, boards, games, oversized, rulings, scores
+from indexer.store.tables import FROM_FILE, batches, boards, games, oversized, rulings, scores
 
+BUILT, UNBUILT = 1, 0  # whether a board's standings are those of its configuration
 ENTRY = [scores.c[name] for name in Entry._fields]
 
 
 def entries(connection: Connection, query: Select[Any]) -> list[Entry]:
     """Return the scores that a query over the columns `ENTRY` finds."""
     return [Entry(*row) for row in connection.execute(query)]
+
+
+def add_board(connection: Connection, game: int, config: BoardConfig, built: int, origin: str = FROM_FILE) -> int:
+    """Create a board; returns its number."""
+    number = (connection.scalar(select(func.max(boards.c.number))) or 0) + 1
+    document = config.document().decode()
+    row = {"number": number, "game": game, "name": config.name, "seq": 0, "config": document, "origin": origin}
+    connection.execute(insert(boards).values(**row, built=built))
+    return number
+
+
+def season_keys(connection: Connection, board: int, config: BoardConfig, season_s: int) -> dict[bytes, int]:
+    """Return the ordering keys of a season's players."""
+    # The driver's own rows: a million of them come three times as fast as through result objects.
+    rows = bulk.season_rows(connection, board, season_s)
+    if config.descending:
+        return {player: (VALUE_MAX - value) << POSITION_BITS | place for player, value, place in rows}
+    return {player: value << POSITION_BITS | place for player, value, place in rows}
 
 
 class SqlLedger:
@@ -36,14 +57,12 @@ class SqlLedger:
 
     # --------------------------------------------------------------------- writes
 
-    def add_game(self, key: bytes, board: str) -> tuple[int, int]:
+    def add_game(self, key: bytes, board: BoardConfig) -> tuple[int, int]:
         """Create a game and its first board; returns their numbers."""
         connection = self._connection
         number = (connection.scalar(select(func.max(games.c.number))) or 0) + 1
-        board_number = (connection.scalar(select(func.max(boards.c.number))) or 0) + 1
         connection.execute(insert(games).values(number=number, key=key, head=GENESIS_HEAD, recorded=0))
-        connection.execute(insert(boards).values(number=board_number, game=number, name=board, seq=0))
-        return number, board_number
+        return number, add_board(connection, number, board, BUILT)
 
     def add_score(self, entry: Entry) -> None:
         """Record a score."""
@@ -91,12 +110,19 @@ class SqlLedger:
 
     # ---------------------------------------------------------------------- reads
 
-    def best(self, game: int, player: bytes) -> Entry | None:
-        """Return the player's best valid score, the earliest on a tie."""
+    def valid_scores(self, game: int, player: bytes, season: Season) -> list[tuple[int, int]]:
+        """Return (score, position) of the player's valid scores of a season, in the chain's order."""
         self.flush()
-        mine = select(*ENTRY).where(scores.c.player == player, scores.c.game == game, scores.c.invalid == 0)
-        found = entries(self._connection, mine.order_by(scores.c.score.desc(), scores.c.place).limit(1))
-        return found[0] if found else None
+        mine = [scores.c.player == player, scores.c.game == game, scores.c.invalid == 0]
+        mine.append(scores.c.time_s >= season.start_s)
+        if season.end_s is not None:
+            mine.append(scores.c.time_s < season.end_s)
+        query = select(scores.c.score, scores.c.place).where(*mine).order_by(scores.c.place)
+        return [(score, place) for score, place in self._connection.execute(query)]
+
+    def season(self, board: int, config: BoardConfig, season: Season) -> dict[bytes, int]:
+        """Return the ordering keys of a season's players as they were before this transaction."""
+        return season_keys(self._connection, board, config, season.start_s)
 
     def entry(self, place: int) -> Entry:
         """Return the score at a position."""

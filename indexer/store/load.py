@@ -3,17 +3,19 @@
 Touches the database on the connection it is given.
 """
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection, delete, insert, select, update
 
+from indexer.board_draft import top_rows
+from indexer.boards import BoardConfig, board_from_mapping
 from indexer.events import Header, Mark
-from indexer.messages import Board, row
-from indexer.ordering import POSITION_BITS, SCORE_MAX, place_of
+from indexer.messages import Board
 from indexer.standings import Standings
-from indexer.state import DEFAULT_BOARD, BoardState, Game, Identity, State
-from indexer.store.ledger import SqlLedger
-from indexer.store.tables import blocks, boards, chain, games, stream
+from indexer.state import BoardState, Game, Identity, State
+from indexer.store.ledger import UNBUILT, SqlLedger, add_board, season_keys
+from indexer.store.tables import FROM_FILE, blocks, boards, chain, games, standings, stream
 from indexer.window import ROWS, Window
 
 
@@ -27,6 +29,11 @@ def create(connection: Connection, identity: Identity, start: Header, epoch: int
             verified_hash=start.hash, epoch=epoch,
         )
     )  # fmt: skip
+
+
+def begun(connection: Connection) -> bool:
+    """Return whether there is a checkpoint."""
+    return connection.scalar(select(chain.c.id)) is not None
 
 
 def load(connection: Connection, names: Mapping[bytes, str]) -> State | None:
@@ -46,22 +53,61 @@ def load(connection: Connection, names: Mapping[bytes, str]) -> State | None:
     for number, key, head, recorded in connection.execute(select(games)):
         state.games[key] = Game(number, key, names.get(key, "0x" + key.hex()), head, recorded)
     ids = {game.number: game.game_id for game in state.games.values()}
-    for number, game, name, seq in connection.execute(select(boards).order_by(boards.c.number)):
-        ranked = _standings(connection, number)
+    columns = (boards.c.number, boards.c.game, boards.c.name, boards.c.config, boards.c.seq)
+    for number, game, name, document, seq in connection.execute(select(*columns).order_by(boards.c.number)):
+        config = read_config(name, document)
+        season = config.calendar.at(state.tip_time_s)
+        keys = season_keys(connection, number, config, season.start_s)
+        ranked = Standings(config, [(key, player) for player, key in keys.items()])
         window = _window(connection, ranked, state.final_block)
-        state.boards[number] = BoardState(number, game, Board(ids[game], name), ranked, window, seq)
+        state.boards[number] = BoardState(number, game, Board(ids[game], name), config, season, ranked, window, seq)
     for number, known in connection.execute(select(blocks.c.number, blocks.c.hash).order_by(blocks.c.number)):
         state.recent[number] = known
     return state
 
 
-def ensure_games(connection: Connection, keys: Iterable[bytes]) -> None:
-    """Create the games that are configured and not there yet, so that their boards can be followed while empty."""
-    known = set(connection.scalars(select(games.c.key)))
+def read_config(name: str, document: str) -> BoardConfig:
+    """Return a board's stored configuration; one stored before there was any is the default."""
+    table = json.loads(document) if document else {}
+    return board_from_mapping(name, {key: value for key, value in table.items() if key != "name"})
+
+
+def arrange(connection: Connection, configured: Mapping[bytes, Sequence[BoardConfig]]) -> None:
+    """Create the games and boards that are configured and not there yet, so that they can be followed while empty.
+
+    A board whose configuration changed is marked to be made anew; one that is configured no more is removed.
+    """
+    numbers = {key: number for number, key in connection.execute(select(games.c.number, games.c.key))}
     ledger = SqlLedger(connection)
-    for key in keys:
-        if key not in known:
-            ledger.add_game(key, DEFAULT_BOARD)
+    for key, wanted in configured.items():
+        if key not in numbers:
+            numbers[key], _ = ledger.add_game(key, wanted[0])
+        _arrange_game(connection, numbers[key], wanted)
+
+
+def _arrange_game(connection: Connection, game: int, wanted: Sequence[BoardConfig]) -> None:
+    there = {row.name: row for row in connection.execute(select(boards).where(boards.c.game == game))}
+    for config in wanted:
+        row = there.pop(config.name, None)
+        if row is None:
+            add_board(connection, game, config, UNBUILT)
+        elif row.config != config.document().decode():
+            reconfigure(connection, row.number, config, FROM_FILE)
+    for row in there.values():
+        if row.origin == FROM_FILE:
+            remove(connection, row.number)
+
+
+def reconfigure(connection: Connection, number: int, config: BoardConfig, origin: str) -> None:
+    """Give a board another configuration; its standings are to be made anew."""
+    values = {"config": config.document().decode(), "origin": origin, "built": UNBUILT}
+    connection.execute(update(boards).where(boards.c.number == number).values(**values))
+
+
+def remove(connection: Connection, number: int) -> None:
+    """Remove a board with its standings and stream; the scores stay."""
+    for table, column in ((standings, standings.c.board), (stream, stream.c.board), (boards, boards.c.number)):
+        connection.execute(delete(table).where(column == number))
 
 
 def stream_tail(connection: Connection, board: int, limit: int) -> list[tuple[int, str, bytes]]:
@@ -71,14 +117,6 @@ def stream_tail(connection: Connection, board: int, limit: int) -> list[tuple[in
     return [(seq, kind, body) for seq, kind, body in reversed(rows)]
 
 
-def _standings(connection: Connection, board: int) -> Standings:
-    rows = connection.execute(
-        text("SELECT player, score, place FROM ix_standings WHERE board = :board"), {"board": board}
-    )
-    return Standings([((SCORE_MAX - score) << POSITION_BITS | place, player) for player, score, place in rows])
-
-
 def _window(connection: Connection, ranked: Standings, final_block: int) -> Window:
-    top = [place_of(key) for key, _ in ranked.ranking.top(ROWS)]
-    found = SqlLedger(connection).entries_at(top)
-    return Window((row(found[place], final_block, rank) for rank, place in enumerate(top, 1)), total=len(ranked))
+    rows = top_rows(SqlLedger(connection), ranked.config, ranked.page(None, ROWS), final_block)
+    return Window(ranked.config, rows, total=len(ranked))

@@ -14,6 +14,8 @@ NAMING = {
 }
 metadata = MetaData(naming_convention=NAMING)
 
+FROM_FILE, FROM_API = "file", "api"  # where a board is configured
+
 # An INTEGER primary key is SQLite's row id: scores are stored in the order of the chain without a second index.
 Place = BigInteger().with_variant(Integer(), "sqlite")
 
@@ -60,6 +62,9 @@ boards = Table(
     Column("game", Integer, nullable=False),
     Column("name", Text, nullable=False),
     Column("seq", BigInteger, nullable=False),  # of the last stream message
+    Column("config", Text, nullable=False, server_default=""),  # canonical JSON, see indexer.boards
+    Column("origin", Text, nullable=False, server_default=FROM_FILE),
+    Column("built", SmallInteger, nullable=False, server_default="0"),  # 0: its standings are to be made anew
 )
 
 scores = Table(
@@ -124,10 +129,11 @@ Index("ix_ix_rulings_game_round_id_place", rulings.c.game, rulings.c.round_id, r
 standings = Table(
     "ix_standings",
     metadata,
-    Column("board", Integer, primary_key=True),
+    Column("board", Integer, primary_key=True, autoincrement=False),
+    Column("season_s", BigInteger, primary_key=True, autoincrement=False),  # start of the season, unix seconds
     Column("player", LargeBinary(20), primary_key=True),
-    Column("score", BigInteger, nullable=False),
-    Column("place", BigInteger, nullable=False),
+    Column("value", BigInteger, nullable=False),  # what the board's operator makes of the player's scores
+    Column("place", BigInteger, nullable=False),  # of the score that made it so
     sqlite_with_rowid=False,
 )
 

@@ -87,6 +87,7 @@ def test_stats_scores_and_history(serving: Serving) -> None:
         "gameId": GAME, "board": "default", "players": 250, "scores": 500, "best": 2652,
         "blockNumber": serving.chain.height, "blockTime": "2023-11-14T22:13:27Z",
         "finalBlock": serving.chain.height - 2,
+        "season": {"name": "all", "startsAt": "1970-01-01T00:00:00Z", "endsAt": None},
     }  # fmt: skip
     _, _, best = serving.get(f"/api/scores/{GAME}:1")
     assert (best["player"], best["score"], best["status"], best["position"]) == (

@@ -1,6 +1,7 @@
 """Ranks: the blocked array against a sorted list, the draft against standings that were really changed."""
 
 from bisect import bisect_left
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -8,18 +9,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 import indexer.ranking
+from indexer.boards import BoardConfig, Order, Standing, Ties
 from indexer.ordering import (
     POSITION_MAX,
     SCORE_MAX,
     block_of,
     log_index_of,
-    order_key,
-    place_of,
     position,
-    score_of,
 )
 from indexer.ranking import Ranking
-from indexer.standings import Draft, Standings
+from indexer.standings import Draft, Placed, Standings
 
 players = st.integers(0, 40).map(lambda number: bytes([number]) * 20)
 keys = st.integers(0, 10_000)
@@ -27,11 +26,17 @@ scores = st.integers(0, SCORE_MAX)
 places = st.builds(position, st.integers(0, 2**43 - 1), st.integers(0, 2**20 - 1))
 
 
-@given(scores, places, scores, places)
-def test_the_key_orders_by_score_then_by_place(score: int, place: int, other: int, other_place: int) -> None:
-    one, two = order_key(score, place), order_key(other, other_place)
-    assert (one < two) == ((-score, place) < (-other, other_place))
-    assert (score_of(one), place_of(one)) == (score, place)
+configs = st.builds(BoardConfig, order=st.sampled_from(Order), ties=st.sampled_from(Ties))
+
+
+@given(configs, scores, places, scores, places)
+def test_the_key_orders_by_value_then_by_place(
+    config: BoardConfig, score: int, place: int, other: int, other_place: int
+) -> None:
+    one, two = config.key(Standing(score, place)), config.key(Standing(other, other_place))
+    ahead = -1 if config.descending else 1
+    assert (one < two) == ((ahead * score, place) < (ahead * other, other_place))
+    assert config.standing(one) == (score, place)
 
 
 @given(st.integers(0, 2**43 - 1), st.integers(0, 2**20 - 1))
@@ -100,52 +105,81 @@ TestRanking.settings = settings(max_examples=60, stateful_step_count=40, deadlin
 changes = st.lists(st.tuples(players, st.one_of(st.none(), st.integers(0, 60))), max_size=40)
 
 
-@given(changes, changes)
-def test_a_draft_ranks_as_if_it_were_committed(first: list[tuple[bytes, int]], then: list[tuple[bytes, int]]) -> None:
+def expected_rank(config: BoardConfig, ordered: list[tuple[bytes, int]], key: int) -> int:
+    """By the definition: one more than those who are ahead."""
+    if config.shared:
+        return 1 + sum(1 for _, other in ordered if other >> 63 < key >> 63)
+    return 1 + sum(1 for _, other in ordered if other < key)
+
+
+@given(configs, changes, changes)
+def test_a_draft_ranks_as_if_it_were_committed(
+    config: BoardConfig, first: list[tuple[bytes, int]], then: list[tuple[bytes, int]]
+) -> None:
     """Before the commit ranks come from base and changes together; after it from the standings alone."""
 
     def apply(model: dict[bytes, int], player: bytes, score: int | None, serial: int) -> int | None:
         model.pop(player, None)
         if score is not None:
-            model[player] = order_key(score, serial)
+            model[player] = config.key(Standing(score, serial))
         return model.get(player)
 
     model: dict[bytes, int] = {}
     for serial, (player, score) in enumerate(first):
         apply(model, player, score, serial)
-    standings = Standings([(key, player) for player, key in model.items()])
-    draft = Draft(standings)
+    standings = Standings(config, [(key, player) for player, key in model.items()])
+    draft, quiet = Draft(standings), Draft(standings, quiet=True)
     for serial, (player, score) in enumerate(then, len(first)):
-        draft.put(player, apply(model, player, score, serial))
+        key = apply(model, player, score, serial)
+        draft.put(player, key)
+        quiet.put(player, key)
         ordered = sorted(model.items(), key=lambda item: item[1])
         assert len(draft) == len(ordered)
-        assert [(draft.key(p), draft.rank(k)) for p, k in ordered] == [(k, r) for r, (_, k) in enumerate(ordered, 1)]
+        assert [draft.ordinal(key) for _, key in ordered] == list(range(1, len(ordered) + 1))
+        assert [draft.rank(key) for _, key in ordered] == [expected_rank(config, ordered, key) for _, key in ordered]
+        assert [quiet.key(player) for player, _ in ordered] == [key for _, key in ordered]
         assert [draft.at(rank) for rank in range(1, len(ordered) + 1)] == [(k, p) for p, k in ordered]
     with pytest.raises(IndexError):
         draft.at(len(model) + 1)
-    standings.adopt(draft)
     ordered = sorted(model.items(), key=lambda item: item[1])
+    assert list(quiet) == [(key, player) for player, key in ordered]
+    assert len(quiet) == len(ordered)
+    assert [placed.player for placed in quiet.top(5)] == [player for player, _ in ordered[:5]]
+    standings.adopt(draft.changes)
     assert [(key, player) for player, key in ordered] == list(standings.ranking)
-    assert {player: standings.rank(player) for player in model} == {p: r for r, (p, _) in enumerate(ordered, 1)}
+    assert {p: standings.rank(p) for p in model} == {p: expected_rank(config, ordered, key) for p, key in ordered}
 
 
-@given(st.sets(keys, min_size=1, max_size=60), st.integers(1, 20), st.data())
-def test_pages_and_neighbours(found: set[int], limit: int, data: st.DataObject) -> None:
-    ordered = [(key, b"%d" % key) for key in sorted(found)]
-    standings = Standings(ordered)
-    walked: list[tuple[int, bytes]] = []
+@given(
+    configs, st.one_of(st.none(), st.integers(1, 70)), st.lists(st.integers(0, 20), min_size=1, max_size=60),
+    st.integers(1, 20), st.data(),
+)  # fmt: skip
+def test_pages_and_neighbours(
+    config: BoardConfig, capacity: int | None, values: list[int], limit: int, data: st.DataObject
+) -> None:
+    """Whatever is walked, whatever stands around a player and their own rank are of one list, cut at the capacity."""
+    config = replace(config, capacity=capacity)
+    every = sorted((config.key(Standing(value, place)), b"%d" % place) for place, value in enumerate(values))
+    standings = Standings(config, every)
+    ordered = every if capacity is None else every[:capacity]
+    keyed = [(player, key) for key, player in ordered]
+    expected = [Placed(expected_rank(config, keyed, key), key, player) for key, player in ordered]
+    walked: list[Placed] = []
     after: int | None = None
-    while True:
-        first, page = standings.page(after, limit)
-        if not page:
-            break
-        assert first == len(walked) + 1
+    while page := standings.page(after, limit):
         walked += page
-        after = page[-1][0]
-    assert walked == ordered
-    at = data.draw(st.integers(0, len(ordered) - 1))
-    first, around = standings.around(ordered[at][1], limit)
-    assert ordered[first - 1 : first - 1 + len(around)] == around
-    assert len(around) == min(limit, len(ordered))
-    assert ordered[at] in around
-    assert standings.rank(b"nobody") is None
+        after = page[-1].key
+    assert walked == expected
+    assert len(standings) == len(expected)
+    at = data.draw(st.integers(0, len(expected) - 1))
+    around = standings.around(expected[at].player, limit)
+    first = expected.index(around[0])
+    assert expected[first : first + len(around)] == around
+    assert len(around) == min(limit, len(expected))
+    assert expected[at] in around
+    assert [standings.rank(one.player) for one in expected] == [one.rank for one in expected]
+    hidden = [player for _, player in every[len(ordered) :]]
+    assert [standings.rank(player) for player in [*hidden, b"nobody"]] == [None] * (len(hidden) + 1)
+    for player in hidden:
+        with pytest.raises(KeyError):
+            standings.around(player, 1)

@@ -5,9 +5,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from indexer.archive import Archive
+from indexer.boards import BoardConfig
 from indexer.fold import Evidence
 from indexer.follower import Chain, Follower, Plan
 from indexer.messages import checksummed
+from indexer.ordering import block_of, log_index_of
+from indexer.standings import Standings
 from indexer.state import State
 from indexer.store.access import Store
 from indexer.store.schema import metadata
@@ -42,6 +46,9 @@ class Reader:
         self.rows: dict[str, dict[str, Any]] = dict(earlier.rows) if earlier else {}
         self.total: int = earlier.total if earlier else 0
         self.last_id: str = earlier.last_id if earlier else ""
+        self.order: str = earlier.order if earlier else ""
+        self.ties: str = earlier.ties if earlier else ""
+        self.season: str = earlier.season if earlier else ""
         self.kinds: list[str] = []
         self.scores: set[str] = set(earlier.scores) if earlier else set()
         self.complete: bool = earlier.complete if earlier else False  # heard of every score there is
@@ -67,9 +74,8 @@ class Reader:
             assert self.last_id == f"{epoch}-{seq - 1}", f"{self.last_id} was followed by {event_id}"
         self.last_id = event_id
         self.kinds.append(kind)
-        if kind == "snapshot":
-            self.complete = seq == 0
-            self.rows, self.total = {row["player"]: row for row in data["rows"]}, data["total"]
+        if kind in {"snapshot", "season"}:
+            self._anew(kind, data)
         elif kind == "standing":
             self.total = data["total"]
             if data["rank"] is None:
@@ -87,6 +93,13 @@ class Reader:
                 if f"{data['gameId']}:{row['roundId']}" in data["scoreIds"]:
                     row["status"] = "final"
 
+    def _anew(self, kind: str, data: dict[str, Any]) -> None:
+        if kind == "snapshot":
+            self.complete = data["seq"] == 0
+            self.order, self.ties = data["order"], data["ties"]
+        self.rows, self.total = {row["player"]: row for row in data["rows"]}, data["total"]
+        self.season = data["season"]["name"]
+
     async def receive(self) -> dict[str, Any]:
         """Say that the client is gone, once it is."""
         await self._gone.wait()
@@ -100,15 +113,29 @@ class Reader:
 
     def top(self) -> list[tuple[int, str, int, list[int], str]]:
         """(rank, player, score, position, status) of the top, ranks by sorting."""
-        ordered = sorted(self.rows.values(), key=lambda row: (-int(row["score"]), row["position"]))[:TOP]
-        return [(i, r["player"], int(r["score"]), r["position"], r["status"]) for i, r in enumerate(ordered, 1)]
+        ahead = -1 if self.order == "desc" else 1
+        ordered = sorted(self.rows.values(), key=lambda row: (ahead * int(row["score"]), row["position"]))[:TOP]
+        ranks = list(range(1, len(ordered) + 1))
+        for i in range(1, len(ordered)):
+            if self.ties == "shared" and ordered[i]["score"] == ordered[i - 1]["score"]:
+                ranks[i] = ranks[i - 1]
+        return [
+            (rank, r["player"], int(r["score"]), r["position"], r["status"])
+            for rank, r in zip(ranks, ordered, strict=True)
+        ]
 
 
 class Watching:
     """One process's worth of indexer; `restart` makes the next one over the same database."""
 
-    def __init__(self, chain: Chain, database: Database, plan: Plan | None = None) -> None:
-        self.chain, self.database = chain, database
+    def __init__(
+        self,
+        chain: Chain,
+        database: Database,
+        plan: Plan | None = None,
+        boards: Sequence[BoardConfig] = (BoardConfig(),),
+    ) -> None:
+        self.chain, self.database, self.boards = chain, database, boards
         self.plan = plan or Plan(games=(GAME,), confirmations=2)
         self.evidence = NoEvidence()
         self.writer = Writer(database)
@@ -118,7 +145,9 @@ class Watching:
     def _build(self) -> None:
         self.store = Store(self.database, self.writer)
         self.hub = Hub(self.store.stream_tail)
-        self.follower = Follower(self.chain, self.store, self.evidence, self.hub, self.plan)
+        self.archive = Archive(self.store)
+        plan = self.plan._replace(boards={GAME: self.boards})
+        self.follower = Follower(self.chain, self.store, self.evidence, (self.archive, self.hub), plan)
 
     @property
     def state(self) -> State:
@@ -149,21 +178,22 @@ class Watching:
         await asyncio.sleep(0)
         return reader
 
-    def standings(self, game: str = GAME) -> list[tuple[bytes, int, tuple[int, int]]]:
-        """(player, score, position) in ranking order, from memory."""
-        from indexer.ordering import block_of, log_index_of, place_of, score_of
-
-        board = self.state.find(game, "default")
+    def standings(self, game: str = GAME, name: str = "default") -> list[tuple[bytes, int, tuple[int, int]]]:
+        """(player, value, position) of everybody in ranking order, from memory."""
+        board = self.state.find(game, name)
         assert board is not None
-        return [
-            (player, score_of(key), (block_of(place_of(key)), log_index_of(place_of(key))))
-            for key, player in board.standings.ranking
-        ]
+        return listed(board.standings)
 
     async def stop(self) -> None:
         """End the thread."""
         self.hub.close_streams()
         await self.writer.stop()
+
+
+def listed(standings: Standings) -> list[tuple[bytes, int, tuple[int, int]]]:
+    """(player, value, position) of everybody in ranking order."""
+    seats = [(player, standings.config.standing(key)) for key, player in standings.ranking]
+    return [(player, value, (block_of(place), log_index_of(place))) for player, (value, place) in seats]
 
 
 def wipe(database: Database) -> None:
