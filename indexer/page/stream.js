@@ -11,7 +11,9 @@
  * @typedef {{rank: number, player: string, score: number|string, timestamp: string, evidenceLevel: number,
  *   txHash: string, submissionId: string|null, status: string, roundId: number|string, evidenceHash: string,
  *   position: [number, number]}} Row
- * @typedef {{epoch: string, seq: number, rows: Row[], total: number, blockNumber: number, window: number}} Standings
+ * @typedef {{name: string, startsAt: string, endsAt: string|null}} Season
+ * @typedef {{epoch: string, seq: number, rows: Row[], total: number, blockNumber: number, window: number,
+ *   season: Season|null, order: string, ties: string}} Standings
  * @typedef {{id: string|null, event: string, data: string}} ServerSentEvent
  * @typedef {{state: "connecting"|"live"|"reconnecting"|"stale"|"failed"|"closed", attempt: number,
  *   retryInMs: number|null, error: Error|null}} StreamStatus
@@ -105,17 +107,18 @@ export function eventStreamParser(onEvent) {
 }
 
 /**
- * The board's order: higher score first, then the earlier position on the chain. Pure.
+ * The board's order: the better score first, then the earlier position on the chain. Pure.
  * Scores above 2^53 - 1 arrive as strings, so those are compared as BigInt.
  * @param {Row} a
  * @param {Row} b
+ * @param {string} [order] "desc": the higher score is the better one; "asc": the lower
  * @returns {number} negative when `a` ranks before `b`
  */
-export function compareRows(a, b) {
+export function compareRows(a, b, order = "desc") {
   if (a.score !== b.score) {
-    if (typeof a.score === "number" && typeof b.score === "number") return b.score - a.score;
-    const [left, right] = [BigInt(a.score), BigInt(b.score)];
-    if (left !== right) return right > left ? 1 : -1;
+    const plain = typeof a.score === "number" && typeof b.score === "number";
+    const [left, right] = plain ? [a.score, b.score] : [BigInt(a.score), BigInt(b.score)];
+    if (left !== right) return left > right === (order === "desc") ? -1 : 1;
   }
   return a.position[0] - b.position[0] || a.position[1] - b.position[1];
 }
@@ -123,10 +126,16 @@ export function compareRows(a, b) {
 /**
  * Give the rows their ranks; a row that keeps its rank stays the same object, so a view can tell what changed.
  * @param {Row[]} rows in order
+ * @param {string} ties "shared": equal scores have one rank, that of the first of them (1, 1, 3)
  * @returns {Row[]}
  */
-function ranked(rows) {
-  return rows.map((row, index) => (row.rank === index + 1 ? row : { ...row, rank: index + 1 }));
+function ranked(rows, ties) {
+  let rank = 0;
+  return rows.map((row, index) => {
+    const tied = ties === "shared" && index > 0 && String(rows[index - 1].score) === String(row.score);
+    if (!tied) rank = index + 1;
+    return row.rank === rank ? row : { ...row, rank };
+  });
 }
 
 /**
@@ -143,13 +152,23 @@ function placed(state, row) {
   // Is every player of the board among our rows? If not, what follows our last row is unknown to us.
   const isWhole = state.total <= state.rows.length;
   const last = state.rows[state.rows.length - 1];
-  const isInside = entry.rank !== null && (isWhole || (last !== undefined && compareRows(entry, last) <= 0));
+  const isInside = entry.rank !== null && (isWhole || (last !== undefined && compareRows(entry, last, state.order) <= 0));
   if (isInside) {
-    const index = rows.findIndex((other) => compareRows(entry, other) < 0);
+    const index = rows.findIndex((other) => compareRows(entry, other, state.order) < 0);
     rows.splice(index < 0 ? rows.length : index, 0, entry);
   }
   if (!isInside && !wasThere) return { ...state, total };
-  return { ...state, total, rows: ranked(rows.slice(0, state.window)) };
+  return { ...state, total, rows: ranked(rows.slice(0, state.window), state.ties) };
+}
+
+/**
+ * How many top places to follow: all that the server sent of a board that is larger, else room to grow.
+ * @param {Row[]} rows
+ * @param {number} total
+ * @returns {number}
+ */
+function windowOf(rows, total) {
+  return total > rows.length ? rows.length : Math.max(WINDOW_MIN, rows.length);
 }
 
 /**
@@ -161,15 +180,19 @@ function placed(state, row) {
  */
 export function foldStandings(state, event) {
   if (event.type === "snapshot") {
-    const rows = ranked([...event.rows].sort(compareRows));
-    const { epoch, seq, total, blockNumber } = event;
-    const window = total > rows.length ? rows.length : Math.max(WINDOW_MIN, rows.length);
-    return { epoch: String(epoch), seq, rows, total, blockNumber: blockNumber ?? 0, window };
+    const { epoch, seq, total, blockNumber, season = null, order = "desc", ties = "earliest" } = event;
+    const rows = ranked([...event.rows].sort((a, b) => compareRows(a, b, order)), ties);
+    const window = windowOf(rows, total);
+    return { epoch: String(epoch), seq, rows, total, blockNumber: blockNumber ?? 0, window, season, order, ties };
   }
   if (state === null) throw new TypeError("a delta arrived before any snapshot");
   const block = Math.max(state.blockNumber, event.blockNumber ?? 0, event.position?.[0] ?? 0);
   const next = { ...state, seq: event.seq, blockNumber: block };
   if (event.type === "standing") return placed(next, event);
+  if (event.type === "season") {
+    const rows = ranked([...event.rows].sort((a, b) => compareRows(a, b, state.order)), state.ties);
+    return { ...next, season: event.season, rows, total: event.total, window: windowOf(rows, event.total) };
+  }
   if (event.type === "final") {
     const finals = new Set(event.scoreIds);
     const isNowFinal = (/** @type {Row} */ row) =>
