@@ -6,12 +6,13 @@ Touches the world it is given. It implements the outbox's port; chance comes see
 # ruff: noqa: ARG002 - the parameters are the port's, whether this endpoint needs them or not
 
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from relay.chain_types import Block, ChainAnswerError, ChainUnavailableError, Fees, Log, Look, Receipt, SendAnswer
+from relay.contract import SUBMIT_SCORES
 from relay.keccak import keccak
-from tests.simulator.world import GWEI, IS_RECORDED, MODERATES, SUBMIT_SCORES, Branch, Tx, World, read_raw
+from tests.simulator.world import GWEI, IS_RECORDED, MODERATES, Branch, Tx, World, read_raw
 
 LIES = (  # that a single endpoint may tell: nobody is asked but itself
     "other block",  # a receipt with a block hash that no chain has
@@ -242,23 +243,23 @@ class Endpoint:
 
     def _accept(self, tx: Tx) -> SendAnswer:
         """The rules of go-ethereum's pool."""
-        world = self.world
-        pool = world.pools.setdefault(tx.sender, {})
-        if tx.nonce < world.next_nonce(tx.sender):
-            return SendAnswer(False, -32000, "nonce too low")
-        old = pool.get(tx.nonce)
-        if old is not None and old.tx_hash == tx.tx_hash:
-            return SendAnswer(False, -32000, "already known")
-        if old is not None and (tx.fee * 10 < old.fee * 11 or tx.tip * 10 < old.tip * 11):
-            return SendAnswer(False, -32000, "replacement transaction underpriced")
-        if tx.fee < GWEI:
-            return SendAnswer(False, -32000, "transaction underpriced")
-        if world.delegated and tx.nonce != (due := world.next_nonce(tx.sender)):
-            limit = "in-flight transaction limit reached for delegated accounts"
-            gap = "gapped-nonce tx from delegated accounts"
-            return SendAnswer(False, -32000, limit if due in pool else gap)
-        if world.poor:
-            return SendAnswer(False, -32000, "insufficient funds for gas * price + value")
-        pool[tx.nonce] = tx
-        world.ever[tx.tx_hash] = tx
+        refusal = self._refusal(tx, self.world.pools.setdefault(tx.sender, {}))
+        if refusal:
+            return SendAnswer(False, -32000, refusal)
+        self.world.pools[tx.sender][tx.nonce] = self.world.ever[tx.tx_hash] = tx
         return SendAnswer(True)
+
+    def _refusal(self, tx: Tx, pool: Mapping[int, Tx]) -> str:
+        world, old, due = self.world, pool.get(tx.nonce), self.world.next_nonce(tx.sender)
+        early = world.delegated and tx.nonce != due
+        checks = {
+            "nonce too low": tx.nonce < due,
+            "already known": old is not None and old.tx_hash == tx.tx_hash,
+            "replacement transaction underpriced": old is not None
+            and (tx.fee * 10 < old.fee * 11 or tx.tip * 10 < old.tip * 11),
+            "transaction underpriced": tx.fee < GWEI,
+            "in-flight transaction limit reached for delegated accounts": early and due in pool,
+            "gapped-nonce tx from delegated accounts": early,
+            "insufficient funds for gas * price + value": world.poor,
+        }
+        return next((text for text, holds in checks.items() if holds), "")

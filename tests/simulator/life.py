@@ -9,7 +9,7 @@ import heapq
 import logging
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from relay.attestation import Domain
 from relay.chain_pool import ChainPool
@@ -23,7 +23,7 @@ from relay.store.tables import submissions
 from tests.simulator.endpoint import Endpoint, Mood
 from tests.simulator.oracle import BrokenError, Oracle
 from tests.simulator.process import Process, Signer
-from tests.simulator.script import GRAVE_KINDS, Script
+from tests.simulator.script import Script
 from tests.simulator.storage import Disk
 from tests.simulator.troubles import begin, resume
 from tests.simulator.virtual_time import EPOCH_S, DeadlockError, VirtualLoop, run_virtually
@@ -118,9 +118,7 @@ class Life:
 
     def chain(self, process: Process) -> ChainPool:
         """The providers as this process sees them: each behaves the same for all processes."""
-        made = [
-            Endpoint(self.world, mood, self.chance, self.senders, process.pause, self._sent) for mood in self.moods
-        ]
+        made = [Endpoint(self.world, mood, self.chance, self.senders, process.pause, self._sent) for mood in self.moods]
         return ChainPool([(f"rpc{index}:80", one) for index, one in enumerate(made)], clock=self.now)
 
     def _sent(self, tx_hash: bytes) -> None:
@@ -214,14 +212,19 @@ class Life:
         await self._replay()
 
     async def _until(self, end_s: float, over: Callable[[], bool]) -> None:
-        while not self.outcome.broken and self._agenda and self._agenda[0][0] <= end_s:
+        while not self._stopped() and self._agenda[0][0] <= end_s:
+            if over():
+                return
             when, _, what = heapq.heappop(self._agenda)
             await _sleep_until(self.loop, when)
-            if self.outcome.broken or over():
-                return
-            what()
-        if not self.outcome.broken:
+            if not self._stopped():
+                what()
+        if not self._stopped():
             await _sleep_until(self.loop, end_s)
+
+    def _stopped(self) -> bool:
+        """Whether a promise was broken: nothing after that is worth seeing."""
+        return bool(self.outcome.broken)
 
     def _calm_down(self) -> None:
         self.calm = True
@@ -280,9 +283,7 @@ def settings_of(script: Script) -> OutboxSettings:
         poll_ms=int(900 * script.block_s),
         step_gap_ms=int(20 * script.block_s),
         in_flight_max=script.in_flight,
-        policy=Policy(
-            resend_blocks=script.resend_blocks, resend_s=5 * script.block_s, bump_blocks=script.bump_blocks
-        ),
+        policy=Policy(resend_blocks=script.resend_blocks, resend_s=5 * script.block_s, bump_blocks=script.bump_blocks),
         fee_wei_cap=500 * 10**9,
         estimate_gas=script.estimate,
         lease_ttl_ms=int(LEASE_BLOCKS[script.processes] * 1000 * script.block_s),
@@ -353,31 +354,3 @@ def run(script: Script) -> Outcome:
     outcome = made[0].outcome
     outcome.scores = script.scores
     return outcome
-
-
-def shrink(script: Script) -> Script:
-    """Leave out whatever is not needed for the script to fail."""
-    changed = True
-    while changed:
-        changed = False
-        for smaller in _smaller(script):
-            if run(smaller).broken:
-                script, changed = smaller, True
-                break
-    return script
-
-
-def _smaller(script: Script) -> Iterable[Script]:
-    for index in range(len(script.troubles)):
-        yield replace(script, troubles=script.troubles[:index] + script.troubles[index + 1 :])
-    for index in range(len(script.work)):
-        if len(script.work) > 1:
-            yield replace(script, work=script.work[:index] + script.work[index + 1 :])
-    for index, (at, count) in enumerate(script.work):
-        if count > 1:
-            yield replace(script, work=(*script.work[:index], (at, count // 2), *script.work[index + 1 :]))
-    for name, value in (("processes", 1), ("keys", 1), ("providers", 1), ("delegated", False), ("estimate", False), ("games", 1), ("latency_s", 0.0), ("poison", ()),
-                        ("legacy", False), ("tag", False), ("steal", False), ("block_s", 1.0)):  # fmt: skip
-        grave = any(trouble.kind in GRAVE_KINDS for trouble in script.troubles)
-        if getattr(script, name) != value and not (grave and name == "providers"):
-            yield replace(script, **{name: value})  # type: ignore[arg-type]

@@ -87,7 +87,9 @@ class Oracle:
         """9. Who wrote holds the lease of the key it wrote for; of any key, where only scores moved."""
         held = {signer for (signer,) in self.disk.rows("SELECT signer FROM leases WHERE holder = ?", by)}
         for tx_hash in hashes:
-            signers += [signer for (signer,) in self.disk.rows("SELECT signer FROM attempts WHERE tx_hash = ?", tx_hash)]
+            signers += [
+                signer for (signer,) in self.disk.rows("SELECT signer FROM attempts WHERE tx_hash = ?", tx_hash)
+            ]
         if not held.issuperset(signers) or (moved and not held):
             raise BrokenError(f"9: {by} wrote for a key whose lease another process holds")
 
@@ -96,7 +98,8 @@ class Oracle:
         for tx_hash in hashes:
             query = (
                 "SELECT a.raw, a.signer, a.nonce, a.fee_wei_max, b.calldata, s.state FROM attempts a "
-                "JOIN slots s USING (chain_id, signer, nonce) LEFT JOIN batches b ON b.id = s.batch_id WHERE a.tx_hash = ?"
+                "JOIN slots s USING (chain_id, signer, nonce) LEFT JOIN batches b ON b.id = s.batch_id "
+                "WHERE a.tx_hash = ?"
             )
             ((raw, signer, nonce, fee, calldata, state),) = self.disk.rows(query, tx_hash)
             tx = read_raw(raw, signer)
@@ -127,7 +130,8 @@ class Oracle:
         """7, 8. A nonce is closed only by what used it for good."""
         query = "SELECT state, tx_hash, batch_id FROM slots WHERE signer = ? AND nonce = ?"
         ((state, tx_hash, batch_id),) = self.disk.rows(query, signer, nonce)
-        tried = {one for (one,) in self.disk.rows("SELECT tx_hash FROM attempts WHERE signer = ? AND nonce = ?", signer, nonce)}
+        attempts = "SELECT tx_hash FROM attempts WHERE signer = ? AND nonce = ?"
+        tried = {one for (one,) in self.disk.rows(attempts, signer, nonce)}
         if state in ("live", "mined", "final") and not tried:
             raise BrokenError(f"5: nonce {nonce} is {state} without an attempt")
         if state not in ("final", "foreign"):
@@ -173,9 +177,9 @@ class Oracle:
         ((tx_hash,),) = self.disk.rows(query, submission_id)
         for log in world.marks(what, world.chain, world.final):
             data = score.record.score.to_bytes(32, "big") + score.record.evidence_hash
-            if log.topics[0] == SCORE_SUBMITTED and log.data[:64] == data and log.topics[2][12:] == score.record.player:
-                if log.tx_hash == tx_hash:
-                    return
+            same = log.topics[0] == SCORE_SUBMITTED and log.data[:64] == data
+            if same and log.topics[2][12:] == score.record.player and log.tx_hash == tx_hash:
+                return
         raise BrokenError(f"7: {submission_id} is final, but no final block has its log from the transaction named")
 
     # ------------------------------------------------------------- at other moments

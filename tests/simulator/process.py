@@ -101,7 +101,7 @@ class Process:
             cargoes[carries.kind] = carries
         return Outbox(Desk(self.chain, store, key, cargoes, life.domain, self, life.now, life.settings))
 
-    def changed(self, ids: Iterable[str], status: str, tx_hash: bytes | None) -> None:
+    def changed(self, ids: Iterable[str], status: str, tx_hash: bytes | None) -> None:  # noqa: ARG002 - the port's
         """Hear an announcement (the outbox's listener)."""
         self.life.announced(ids, status)
 
@@ -112,7 +112,7 @@ class Process:
             self.alive = False
         self.check()
         await asyncio.sleep(slow_s + self.life.delay())
-        while (left := self.frozen_until - self.life.now()) > 0:
+        while (left := self.frozen_until - self.life.now()) > 0:  # noqa: ASYNC110 - time is virtual
             await asyncio.sleep(left)
         self.check()
 

@@ -1,6 +1,6 @@
-"""What happens in one life, drawn from its seed: the chain's kind, the senders, the work, and every trouble in its time.
+"""What happens in one life, drawn from its seed: the kind of chain, the senders, the work, every trouble in its time.
 
-Pure. A script is data, so that a failing one can be cut down to what matters (`life.shrink`).
+Pure. A script is data, so that a failing one can be cut down to what matters (`shrink`).
 """
 
 import random
@@ -74,7 +74,8 @@ def draw(seed: int, *, size: int = 1) -> Script:
     calm_at = float(chance.randint(6, 16))
     bursts = chance.randint(1, 4)
     work = tuple(sorted((chance.uniform(0, calm_at * 0.8), size * chance.randint(1, 10)) for _ in range(bursts)))
-    troubles = tuple(_trouble(chance, calm_at, confirmations, providers) for _ in range(chance.choice((0, 1, 2, 3, 4, 6, 9))))
+    count = chance.choice((0, 1, 2, 3, 4, 6, 9))
+    troubles = tuple(_trouble(chance, calm_at, confirmations, providers) for _ in range(count))
     if not dedupe:  # what a player carries to a contract that takes it twice is not the outbox's doing
         troubles = tuple(one for one in troubles if one.kind != "carry")
     scores = sum(count for _, count in work)

@@ -39,7 +39,8 @@ CREATE TRIGGER sim_b1 BEFORE UPDATE OF calldata, rules_hash, game_id, size ON ba
 CREATE TRIGGER sim_b2 BEFORE DELETE ON batches BEGIN INSERT INTO sim_broken VALUES ('2: a batch was deleted'); END;
 CREATE TRIGGER sim_b3 AFTER INSERT ON batches BEGIN INSERT INTO sim_batches VALUES (NEW.id); END;
 
-CREATE TRIGGER sim_m1 BEFORE DELETE ON batch_scores BEGIN INSERT INTO sim_broken VALUES ('3: a score left its batch'); END;
+CREATE TRIGGER sim_m1 BEFORE DELETE ON batch_scores
+  BEGIN INSERT INTO sim_broken VALUES ('3: a score left its batch'); END;
 CREATE TRIGGER sim_m2 BEFORE UPDATE ON batch_scores WHEN NEW.unresolved > OLD.unresolved
   OR NEW.submission_id IS NOT OLD.submission_id OR NEW.position IS NOT OLD.position
   BEGIN INSERT INTO sim_broken VALUES ('3: a resolved score was taken back'); END;
@@ -55,9 +56,11 @@ CREATE TRIGGER sim_s5 AFTER UPDATE OF state ON slots WHEN NEW.state <> OLD.state
   AND (OLD.state || '>' || NEW.state) NOT IN {SLOT_MOVES}
   BEGIN INSERT INTO sim_broken VALUES ('states: a nonce went ' || OLD.state || '>' || NEW.state); END;
 
-CREATE TRIGGER sim_h1 BEFORE UPDATE ON history BEGIN INSERT INTO sim_broken VALUES ('10: history was changed'); END;
+CREATE TRIGGER sim_h1 BEFORE UPDATE ON history
+  BEGIN INSERT INTO sim_broken VALUES ('10: history was changed'); END;
 CREATE TRIGGER sim_h2 BEFORE DELETE ON history BEGIN INSERT INTO sim_broken VALUES ('10: history was deleted'); END;
-CREATE TRIGGER sim_h3 AFTER INSERT ON history BEGIN INSERT OR IGNORE INTO sim_submissions VALUES (NEW.submission_id); END;
+CREATE TRIGGER sim_h3 AFTER INSERT ON history
+  BEGIN INSERT OR IGNORE INTO sim_submissions VALUES (NEW.submission_id); END;
 CREATE TRIGGER sim_u1 AFTER UPDATE OF status ON submissions
   BEGIN INSERT OR IGNORE INTO sim_submissions VALUES (NEW.id); END;
 CREATE TRIGGER sim_u2 BEFORE UPDATE OF round_id, score, player, evidence_hash ON submissions
@@ -84,7 +87,7 @@ def _engine() -> tuple[Engine, bytes]:
 
 def _raw(engine: Engine) -> sqlite3.Connection:
     with engine.connect() as connection:
-        found = connection.connection.dbapi_connection
+        found: object = connection.connection.dbapi_connection
     assert isinstance(found, sqlite3.Connection)
     return found
 
@@ -134,7 +137,7 @@ class SimDatabase(Database):
         with self.engine.connect() as connection, connection.begin():
             return job(connection)
 
-    def now_ms(self, connection: Connection) -> int:
+    def now_ms(self, connection: Connection) -> int:  # noqa: ARG002 - the port's
         return int((EPOCH_S + self._now_s()) * 1000)
 
 

@@ -36,7 +36,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.now_s += timeout
         return []
 
-    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> "asyncio.Future[T]":  # type: ignore[override]
+    def run_in_executor(  # type: ignore[override]
+        self,
+        executor: Any,  # noqa: ARG002 - the port's
+        func: Callable[..., T],
+        *args: Any,
+    ) -> "asyncio.Future[T]":
         """Run it now: threads would bring the machine's own timing in."""
         done: asyncio.Future[T] = self.create_future()
         try:

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-import rlp  # type: ignore[import-untyped]
+import rlp
 
 from relay.chain_types import Block, Log, Receipt
-from relay.contract import SUBMIT_SCORES, TOPICS, Record, decode_submit_scores, encode_call, unpack_records
+from relay.contract import TOPICS, Record, decode_submit_scores, encode_call, unpack_records
 from relay.contract_moderation import FUNCTIONS, LOGGED, NOT_RECORDED, decode_moderation
 from relay.keccak import keccak
 from relay.revocation import Action
