@@ -148,7 +148,7 @@ class Desk:
     meter: Meter = field(default_factory=Meter)
     pace: Pace = field(default_factory=Pace)
     single: bool = False  # the account has code (EIP-7702): nodes take one transaction of it at a time
-    first_nonce: int | None = None  # of a key without history, as of an earlier look
+    first_look: tuple[tuple[int, bytes], float] | None = None  # of a key without history: (nonce, head), since when
     reconciled: bool = False  # the database knows every nonce that the chain has seen of its keys
     gas_ratio: dict[str, float] = field(default_factory=dict)  # this chain's gas to the cargo's bound, by kind; >= 1
     batches: dict[int, StoredBatch] = field(default_factory=dict)

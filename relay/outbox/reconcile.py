@@ -13,6 +13,7 @@ from relay.outbox.desk import Desk
 
 log = logging.getLogger(__name__)
 
+STANDS_STILL_S, STANDS_STILL_BLOCKS = 10.0, 3
 EVERYTHING = 1 << 20  # batches: all that waits
 
 
@@ -43,17 +44,23 @@ async def next_nonces(desk: Desk, head: Block) -> tuple[int, int] | None:
 
 
 async def _first_nonce(desk: Desk, own: bytes, head: Block) -> tuple[int, int] | None:
-    """Where a key begins: too high a number would never be mined, so no single answer of an endpoint is taken for it.
+    """Where a key begins: too high a number would never be mined, so neither one answer nor one block is taken for it.
 
-    The finality point agrees (the key rested), or else two looks at different times do, each by tag and by number.
+    The finality point must agree. Where blocks come only with transactions it never moves by itself: there a head that
+    stood still for a while is as final as it gets.
     """
     used = await desk.chain.nonce(own)
-    if await desk.chain.nonce(own, head.number) != used:
-        return None
     finalized = await desk.chain.finalized(desk.settings.confirmations, head)
-    before, desk.first_nonce = desk.first_nonce, used
-    if before == used or await desk.chain.nonce(own, finalized) == used:
+    if await desk.chain.nonce(own, finalized) == used:
+        desk.first_look = None
         return used, 0
+    now, look = desk.clock(), (used, head.hash)
+    if desk.first_look is None or desk.first_look[0] != look:
+        desk.first_look = (look, now)
+    elif now - desk.first_look[1] >= max(STANDS_STILL_S, STANDS_STILL_BLOCKS * desk.pace.block_s):
+        return used, 0
+    own_name = checksum_address(own)
+    desk.report("nonce", f"the gas key {own_name} was used a moment ago: sending begins when that is final")
     return None
 
 

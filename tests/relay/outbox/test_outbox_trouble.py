@@ -236,6 +236,44 @@ def test_batches_are_as_small_as_the_chains_gas_prices_ask_for(sqlite_url: str) 
     asyncio.run(run())
 
 
+def test_a_new_key_waits_until_its_past_is_final(sqlite_url: str) -> None:
+    """A reorg may take a transaction of the key back that was made by hand: then its nonce was not used after all."""
+
+    async def run() -> None:
+        async with bench(sqlite_url) as b:
+            chain = FakeChain(CONTRACT, dedupe=False)
+            chain.someone_else(0)
+            chain.mine()
+            await b.accept(4)
+            outbox = b.outbox(chain)
+            await outbox.step()
+            assert "was used a moment ago" in outbox.trouble["nonce"]
+            chain.reorg(1, back_to_pool=False)
+            await rounds(outbox, chain, b)
+            assert await b.statuses() == Counter(final=4)
+            assert chain.next_nonce() == 1
+            assert not outbox.trouble
+
+    asyncio.run(run())
+
+
+def test_a_new_key_on_a_chain_that_makes_no_blocks_by_itself(sqlite_url: str) -> None:
+    async def run() -> None:
+        async with bench(sqlite_url) as b:
+            chain = FakeChain(CONTRACT, dedupe=False)
+            chain.someone_else(0)
+            chain.mine()
+            await b.accept(4)
+            outbox = b.outbox(chain)
+            await outbox.step()
+            assert not chain.pool
+            b.clock.now += 11
+            await outbox.step()
+            assert sorted(chain.pool) == [1]
+
+    asyncio.run(run())
+
+
 # --------------------------------------------------------- a database older than its chain
 
 
