@@ -47,6 +47,7 @@ class Outcome:
     scores: int = 0
     blocks_to_end: int = 0  # from the end of all trouble
     effects: int = 0  # commits and sends
+    deaths: int = 0  # processes killed
     log: list[tuple[float, str, str]] = field(default_factory=list)
 
     def digest(self) -> str:
@@ -105,6 +106,7 @@ class Life:
         if not dies:
             return True
         self.log(process.name, "dies")
+        self.outcome.deaths += 1
         self.at(self.now() + self.chance.uniform(0, 3) * self.script.block_s, self.keep_running)
         return False
 

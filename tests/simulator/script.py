@@ -58,9 +58,12 @@ class Script:
 KINDS = (
     "reorg", "reorg", "reorg", "drop", "spike", "spike", "down", "flaky", "lag", "blind", "crash", "crash", "crash",
     "freeze", "freeze", "restart", "full", "lost commit", "poor", "foreign", "failing", "paused", "carry", "slow",
-    "void", "void", "pause", "revoke", "revoke",
+    "restore", "void", "void", "pause", "revoke", "revoke",
     *(f"lie:{name}" for name in LIES), *(f"send:{name}" for name in SEND_LIES),
 )  # fmt: skip
+# What somebody else sends to a contract that takes it twice is not the outbox's doing: a player, or what we were before
+# the disk was lost.
+NEED_DEDUPE = frozenset({"carry", "restore"})
 GRAVE_KINDS = tuple(f"lie:{name}" for name in GRAVE_LIES)
 
 
@@ -76,8 +79,8 @@ def draw(seed: int, *, size: int = 1) -> Script:
     work = tuple(sorted((chance.uniform(0, calm_at * 0.8), size * chance.randint(1, 10)) for _ in range(bursts)))
     count = chance.choice((0, 1, 2, 3, 4, 6, 9))
     troubles = tuple(_trouble(chance, calm_at, confirmations, providers) for _ in range(count))
-    if not dedupe:  # what a player carries to a contract that takes it twice is not the outbox's doing
-        troubles = tuple(one for one in troubles if one.kind != "carry")
+    if not dedupe:
+        troubles = tuple(one for one in troubles if one.kind not in NEED_DEDUPE)
     scores = sum(count for _, count in work)
     return Script(
         seed=seed,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from tests.simulator.life import run
-from tests.simulator.script import GRAVE_KINDS, Script
+from tests.simulator.script import GRAVE_KINDS, NEED_DEDUPE, Script
 
 PLAIN: Mapping[str, object] = {
     "processes": 1, "keys": 1, "providers": 1, "delegated": False, "estimate": False, "games": 1, "latency_s": 0.0,
@@ -33,7 +33,7 @@ def _smaller(script: Script) -> Iterator[Script]:
         if count > 1:
             yield replace(script, work=(*script.work[:index], (at, count // 2), *script.work[index + 1 :]))
     grave = any(trouble.kind in GRAVE_KINDS for trouble in script.troubles)
-    carried = any(trouble.kind == "carry" for trouble in script.troubles)
+    carried = any(trouble.kind in NEED_DEDUPE for trouble in script.troubles)
     for name, value in PLAIN.items():
         unfair = (grave and name == "providers") or (carried and name == "dedupe")
         if getattr(script, name) != value and not unfair:

@@ -193,6 +193,23 @@ def _operate(life: Stage, job: Callable[[Connection, controls.By], object]) -> N
         job(connection, by)
 
 
+def _restore(life: Stage, trouble: Trouble) -> None:
+    """The disk dies, and a backup of some blocks ago takes its place."""
+    backup = life.disk.save()
+
+    def come_back() -> None:
+        if life.calm:
+            return
+        life.log("trouble", "the disk is lost")
+        for process in life.processes:
+            process.kill()
+        life.disk.restore(backup)
+        life.oracle.restored()
+        life.keep_running()
+
+    life.later(trouble.blocks, come_back)
+
+
 def _failing(life: Stage, _: Trouble, count: int) -> None:
     life.world.failing += count
 
@@ -233,6 +250,7 @@ KINDS: dict[str, Callable[..., None]] = {
     "failing": _failing,
     "paused": _for_a_while("paused", "world", True, False),
     "carry": _carry,
+    "restore": _restore,
     "void": _void,
     "revoke": _ask,
     "pause": _pause,
