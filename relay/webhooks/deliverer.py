@@ -36,6 +36,7 @@ TICK_S = 0.25
 SAVE_S, RENEW_S = 0.5, 5.0
 LEASE_S = 15.0
 COUNT_S = 10.0
+GRACE_S = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +98,7 @@ class Deliverer:
         self.hook, self.tally = hook, Tally()
         self._secrets, self._edges = secrets, edges
         self._wake = asyncio.Event()
+        self._attempts: set[asyncio.Task[None]] = set()
         self._begin(Lease(0, 0))
 
     def _begin(self, lease: Lease) -> None:
@@ -158,11 +160,23 @@ class Deliverer:
                     for worker in workers:
                         worker.cancel()
         except asyncio.CancelledError:
+            await self._end_attempts(GRACE_S)
             await self._let_go()
             raise
+        finally:
+            await self._end_attempts(0)
+
+    async def _end_attempts(self, grace_s: float) -> None:
+        """Wait a moment for answers under way; what is not answered then will be told again."""
+        if self._attempts:
+            await asyncio.wait(self._attempts, timeout=grace_s)
+        left = list(self._attempts)
+        for attempt in left:
+            attempt.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def _let_go(self) -> None:
-        """Write down what is known and give the lease back; what is under way will be told again."""
+        """Write down what is known and give the lease back."""
         name, epoch = self.hook.name, self._lease.epoch
         with contextlib.suppress(HookLostError, StoreUnavailableError):
             await self._save()
@@ -260,8 +274,10 @@ class Deliverer:
             task = await self._queue.get()
             await self._gate()
             self._check_lease()
-            answer = await self._attempt(task.event)
-            self._settle(task, answer)
+            attempt = asyncio.create_task(self._attempt(task))
+            self._attempts.add(attempt)
+            attempt.add_done_callback(self._attempts.discard)
+            await asyncio.shield(attempt)  # a stop lets it end, see _end_attempts
 
     async def _gate(self) -> None:
         """While the receiver is out, let one attempt pass at a time, ever more rarely."""
@@ -277,10 +293,11 @@ class Deliverer:
             self._quiet_until_s = clock.monotonic_s() + probe_ms(self._probes, random.random()) / 1000  # noqa: S311
             self._probes += 1
 
-    async def _attempt(self, event: Event) -> Answer:
+    async def _attempt(self, task: _Task) -> None:
+        event = task.event
         content = body(event, rfc3339(event.at_ms))
         headers = self._secrets.headers(message_id(event), self._edges.clock.now_s(), content)
-        return await self._edges.post(self.hook.url, content, headers, self.hook.timeout_s)
+        self._settle(task, await self._edges.post(self.hook.url, content, headers, self.hook.timeout_s))
 
     def _settle(self, task: _Task, answer: Answer) -> None:
         """Note what came of an attempt; everything here happens without a pause."""
