@@ -257,11 +257,10 @@ class Life:
         """Every transaction ever seen is offered to the pool once more by somebody else."""
         if self.outcome.broken:
             return
-        for _ in range(2):
-            for tx in self.world.ever.values():
-                if tx.nonce >= self.world.next_nonce(tx.sender):
-                    self.world.pools.setdefault(tx.sender, {})[tx.nonce] = tx
-            await self._until(self.now() + REPLAY_BLOCKS * self.script.block_s, lambda: False)
+        for tx in self.world.ever.values():
+            if tx.nonce >= self.world.next_nonce(tx.sender):
+                self.world.pools.setdefault(tx.sender, {})[tx.nonce] = tx
+        await self._until(self.now() + REPLAY_BLOCKS * self.script.block_s, lambda: False)
         self._judge_quietly(self.oracle.ended)
 
     def _judge_quietly(self, check: Callable[[], None]) -> None:

@@ -22,6 +22,7 @@ from relay.store.engine import StoreUnavailableError
 from relay.store.outbox import OutboxStore
 from relay.store.outbox_scores import ScoreRows
 from relay.store.revocation_moves import OrderRows
+from tests.simulator.script import Script
 from tests.simulator.storage import Disk, SimDatabase, SimWriter
 
 EFFECTS = frozenset({"commit", "committed", "send", "sent"})
@@ -49,6 +50,7 @@ class Signer:
 class Surroundings(Protocol):
     """What a process needs of the life it is in."""
 
+    script: Script
     disk: Disk
     domain: Domain
     settings: OutboxSettings
@@ -95,7 +97,7 @@ class Process:
         store = OutboxStore(writer, database, life.domain.chain_id, key.address, self.name)
         scores = ScoreCargo(self.chain, ScoreRows(database), life.attester, life.domain, life.settings)
         cargoes: dict[str, Cargo[Any]] = {scores.kind: scores}
-        for action in Action:
+        for action in Action if life.script.moderated else ():
             orders = OrderRows(database)
             carries = ModerationCargo(action, self.chain, orders, key.address, life.domain, life.settings)
             cargoes[carries.kind] = carries

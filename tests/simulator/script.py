@@ -50,6 +50,11 @@ class Script:
     kills: tuple[int, ...] = ()  # die at the n-th commit or send, counted over the whole life
 
     @property
+    def moderated(self) -> bool:
+        """Whether any score is revoked: else the senders need not look for that."""
+        return any(trouble.kind == "revoke" for trouble in self.troubles)
+
+    @property
     def scores(self) -> int:
         """How many are accepted."""
         return sum(count for _, count in self.work)
@@ -70,13 +75,13 @@ GRAVE_KINDS = tuple(f"lie:{name}" for name in GRAVE_LIES)
 def draw(seed: int, *, size: int = 1) -> Script:
     """A random life. `size` multiplies the work, not the trouble."""
     chance = random.Random(seed)
-    confirmations = chance.choice((2, 3, 4, 6))
+    confirmations = chance.choice((2, 2, 3, 3, 4, 6))
     dedupe = chance.random() < 0.4
     processes = 1 if chance.random() < 0.6 else 2
     providers = chance.choice((1, 1, 1, 2, 3))
-    calm_at = float(chance.randint(6, 16))
-    bursts = chance.randint(1, 4)
-    work = tuple(sorted((chance.uniform(0, calm_at * 0.8), size * chance.randint(1, 10)) for _ in range(bursts)))
+    calm_at = float(chance.randint(4, 12))
+    bursts = chance.randint(1, 3)
+    work = tuple(sorted((chance.uniform(0, calm_at * 0.8), size * chance.randint(1, 6)) for _ in range(bursts)))
     count = chance.choice((0, 1, 2, 3, 4, 6, 9))
     troubles = tuple(_trouble(chance, calm_at, confirmations, providers) for _ in range(count))
     if not dedupe:
