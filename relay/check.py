@@ -8,8 +8,9 @@ import time
 from dataclasses import dataclass, field
 
 from relay import check_chain, check_home
+from relay.chain import Chain
 from relay.chain_pool import ChainPool
-from relay.chain_types import ChainError
+from relay.chain_types import ChainError, ProviderState
 from relay.check_chain import Standing
 from relay.config import Settings
 from relay.devnet import KEYS_NAME, DevnetError, load_keys
@@ -74,6 +75,7 @@ class Checkup:
         except ChainError:
             standing = None  # the endpoints' own lines say why
         self.findings += check_chain.provider_findings(chain.providers())
+        self.findings += await self._nodes(chain.providers())
         await self._read_keys(standing)
         if standing is None:
             return self._without_chain(newest_block_s)
@@ -81,6 +83,17 @@ class Checkup:
         self._clock(newest_block_s)
         await self._contract(chain, standing)
         return self.findings
+
+    async def _nodes(self, seen: list[ProviderState]) -> list[Finding]:
+        """Ask every endpoint that showed a block what it is."""
+        nodes = [
+            (one.name, Chain(url, CHECK_TIMEOUT_S)) for one, url in zip(seen, self._urls(), strict=True) if one.head
+        ]
+        try:
+            return await check_chain.node_findings(nodes)
+        finally:
+            for _, node in nodes:
+                await node.close()
 
     def _without_chain(self, newest_block_s: int | None) -> list[Finding]:
         self._clock(newest_block_s)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from relay.chain_types import Block, ChainAnswerError, ChainError, Fees, ProviderState
+from relay.chain_web3 import Requests, node
 from relay.contract import AUDITOR_ROLE, SIGNER_ROLE, code_matches, decode_result, encode_call
 from relay.deployment import ViewChain, has_role, rules_active
 from relay.findings import Finding, failed, note, ok
@@ -67,6 +68,23 @@ def provider_findings(providers: Sequence[ProviderState]) -> list[Finding]:
             found.append(failed(check, f"is {one.lag_blocks} blocks behind the others", todo))
         else:
             found.append(failed(check, one.reason, "take it out of FAIRSCORE_RPC_URL; it is not used"))
+    return found
+
+
+async def node_findings(nodes: Sequence[tuple[str, Requests]]) -> list[Finding]:
+    """What each endpoint that answers is, by name; one that is still catching up shows an old chain."""
+    found: list[Finding] = []
+    for name, endpoint in nodes:
+        try:
+            told = await node(endpoint)
+        except ChainError:
+            continue  # its own line says so
+        if told.blocks_left is None:
+            found.append(ok(f"node {name}", told.version))
+        else:
+            seen = f"{told.version}, still catching up: {told.blocks_left} blocks to go"
+            todo = "wait until it has caught up, or name another in FAIRSCORE_RPC_URL"
+            found.append(failed(f"node {name}", seen, todo))
     return found
 
 

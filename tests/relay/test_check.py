@@ -28,6 +28,7 @@ from relay.store import migrate
 from relay.store.control_tables import sender_pauses
 from relay.store.engine import open_database
 from relay.store.outbox_tables import chain_identities, leases
+from tests.harness.fault_proxy import Fault, always, fault_proxy
 from tests.harness.nodes import Node, anvil
 from tests.harness.process import FAIRSCORE, Fairscore
 from tests.harness.rpc import rpc
@@ -147,11 +148,13 @@ def test_all_is_well(setup: Setup) -> None:
     findings = check(setup.settings(), dev_keys=False)
     assert passed(findings), findings
     assert [finding.check for finding in findings] == [
-        "database (relay)", "database (indexer)", f"rpc {setup.node.url.removeprefix('http://')}", "attestation key",
-        "gas key", "auditor key", "chain", "clock", "contract", "attestation role", "auditor role",
+        "database (relay)", "database (indexer)", f"rpc {setup.node.url.removeprefix('http://')}",
+        f"node {setup.node.url.removeprefix('http://')}", "attestation key", "gas key", "auditor key",
+        "chain", "clock", "contract", "attestation role", "auditor role",
         "rules of streambeat", "gas balance", "auditor balance",
     ]  # fmt: skip
     assert {finding.state for finding in findings} <= {State.OK, State.NOTE}
+    assert found(findings, f"node {setup.node.url.removeprefix('http://')}").seen.startswith("anvil/")
     assert files(setup.folder) == before
     assert rpc(setup.node.url, "eth_blockNumber") == head
 
@@ -229,6 +232,17 @@ def test_an_endpoint_that_lags(tmp_path: Path) -> None:
     assert "catch up" in lagging.todo
     assert found(findings, f"rpc {ahead.url.removeprefix('http://')}").state is State.OK
     assert found(findings, "clock").state is State.NOTE
+
+
+def test_a_node_that_is_still_catching_up(setup: Setup) -> None:
+    """It answers everything, with an old chain."""
+    behind = {"startingBlock": "0x0", "currentBlock": "0x64", "highestBlock": "0x1f4"}
+    syncing = Fault("syncing", methods=frozenset({"eth_syncing"}), lie=lambda *_: behind)
+    with fault_proxy(setup.node.url) as proxy:
+        proxy.plan = always(syncing)
+        findings = check(setup.settings(rpc_url=proxy.url), dev_keys=False)
+    name = f"node {proxy.url.removeprefix('http://')}"
+    expect_failure(findings, name, "still catching up: 400 blocks to go", "FAIRSCORE_RPC_URL")
 
 
 def test_a_clock_that_is_behind_the_chain(setup: Setup) -> None:
