@@ -7,7 +7,7 @@ Touches nothing by itself: chain, store and evidence are handed in. What to do i
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
@@ -373,11 +373,17 @@ class Follower:
 
     async def learn(self, found: Mapping[tuple[int, bytes], Evidence]) -> None:
         """Commit evidence, by (place, hash), that was found after its score."""
-        state = self.state
-        if state is None or not found:
-            return
+        if found:
+            await self.amend(lambda state: self._store.learn(state, found, self._names))
+
+    async def amend(self, change: Callable[[State], Awaitable[Outcome]]) -> bool:
+        """Commit what is learned about scores that are there, between two steps; False where nothing is read yet."""
         async with self._committing:
-            self._adopt(state, await self._store.learn(state, found, self._names))
+            state = self.state
+            if state is None:
+                return False
+            self._adopt(state, await change(state))
+        return True
 
     def _adopt(self, state: State, outcome: Outcome) -> None:
         adopt(state, outcome)
