@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, select, text
 from relay.outbox.batches import Waiting
 from relay.store.engine import Database
 from relay.store.outbox import Move, SealConflictError
-from relay.store.outbox_moves import UNFINISHED, move
+from relay.store.outbox_moves import UNFINISHED, among, move
 from relay.store.tables import submissions
 
 Recorded = tuple[Sequence[str], bytes, int]
@@ -48,7 +48,7 @@ def claim(ids: Sequence[str]) -> Move:
     """Queue waiting scores, or raise SealConflictError: a sender with another key may be sealing them now."""
 
     def run(c: Connection, now_ms: int) -> None:
-        free = select(submissions.c.id).where(submissions.c.id.in_(ids), IS_WAITING)
+        free = select(submissions.c.id).where(among(c, submissions.c.id, ids), IS_WAITING)
         if len(c.execute(free.with_for_update(skip_locked=True)).all()) != len(ids):
             raise SealConflictError("a score of the batch is not waiting any more")
         move(c, ids, "queued", now_ms, ("accepted",))

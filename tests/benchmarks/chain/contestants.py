@@ -83,11 +83,11 @@ class Clock(threading.Thread):
 
 
 @dataclass(frozen=True)
-class Relays:
-    """Running relay processes on one database and one chain."""
+class Relay:
+    """A running relay with its chain and its database."""
 
     ground: Ground
-    servers: list[Fairscore]
+    server: Fairscore
     database_url: str
     cpu: dict[str, Callable[[], float]]
 
@@ -102,30 +102,26 @@ def submit(server: Fairscore, serial: int) -> dict[str, Any]:
 
 
 @contextmanager
-def relays(keys: int, postgres: Postgres | None, **settings: str) -> Iterator[Relays]:
-    """The product with `keys` gas keys on a fresh chain and database (SQLite without `postgres`)."""
+def relay(keys: int, postgres: Postgres | None) -> Iterator[Relay]:
+    """The product's relay with `keys` gas keys on a fresh chain and database (SQLite without `postgres`)."""
     folder = Path(tempfile.mkdtemp(prefix="fairscore-chain-"))
     url = postgres.database() if postgres else f"sqlite:///{folder / 'fairscore.db'}"
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         node = stack.enter_context(anvil(*CHAIN))
-        given = operator(folder / "keys", node.url, url) | settings
-        servers = []
-        for number, key_file in enumerate(gas_keys(folder / "keys", node, keys)):
-            own = given | {"FAIRSCORE_GAS_KEY_FILE": key_file}
-            servers.append(Fairscore(folder / "home", "relay", settings=own))
-            stack.callback(servers[number].cleanup)
-            servers[number].start()
-        domain = submit(servers[0], 1)["receipt"]["typedData"]
+        given = operator(folder / "keys", node.url, url)
+        given["FAIRSCORE_GAS_KEY_FILE"] = ",".join(gas_keys(folder / "keys", node, keys))
+        server = stack.enter_context(Fairscore(folder / "home", "relay", settings=given))
+        domain = submit(server, 1)["receipt"]["typedData"]
         message = domain["message"]
         ground = Ground(node, domain["domain"]["verifyingContract"], message["gameId"], message["rulesHash"], 2)
         cpu: dict[str, Callable[[], float]] = {
-            "relay": lambda: sum(server.cpu_seconds() for server in servers),
+            "relay": server.cpu_seconds,
             "chain": lambda: cpu_seconds(node.pid),
         }
         if postgres:
             cpu["database"] = postgres.cpu_seconds
-        yield Relays(ground, servers, url, cpu)
+        yield Relay(ground, server, url, cpu)
 
 
 def gas_keys(folder: Path, node: Node, count: int) -> list[str]:
@@ -147,12 +143,12 @@ def record(ground: Ground, round_id: int) -> Record:
     return Record(player_address, 1_000 + round_id, round_id, round_id.to_bytes(32, "big"))
 
 
-def backlog(relays: Relays, count: int) -> float:
+def backlog(running: Relay, count: int) -> float:
     """Accepted scores that no batch holds appear in the database in one commit; the moment of the commit."""
-    ground = relays.ground
+    ground = running.ground
     rounds = range(ground.first_round, ground.first_round + count)
     rows = [row(ground, record(ground, round_id)) for round_id in rounds]
-    database = open_database(relays.database_url)
+    database = open_database(running.database_url)
     try:
         with database.write() as connection:
             for start in range(0, count, INSERT_ROWS):

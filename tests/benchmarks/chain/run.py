@@ -32,11 +32,11 @@ from relay.store.engine import open_database  # noqa: E402
 from tests.benchmarks.chain.contestants import (  # noqa: E402
     Clock,
     Ground,
-    Relays,
+    Relay,
     backlog,
     one_by_one,
     record,
-    relays,
+    relay,
 )
 from tests.harness.nodes import Postgres, postgres  # noqa: E402
 from tests.harness.plays import play, player, request  # noqa: E402
@@ -70,21 +70,21 @@ class Entry:
     smoke_size: int
 
 
-def ask(relays: Relays, sql: str, **values: int) -> list[Any]:
-    """First column of a query on the relays' database."""
-    database = open_database(relays.database_url)
+def ask(running: Relay, sql: str, **values: int) -> list[Any]:
+    """First column of a query on the relay's database."""
+    database = open_database(running.database_url)
     try:
         return list(database.read_now(lambda c: c.execute(text(sql), values).scalars().all()))
     finally:
         database.close()
 
 
-def wait_included(relays: Relays, count: int) -> float:
+def wait_included(running: Relay, count: int) -> float:
     """Wait until the relay itself says that so many scores are in blocks; the moment it does."""
     until = time.monotonic() + GIVE_UP_S
-    while int(ask(relays, INCLUDED)[0]) < count:
+    while int(ask(running, INCLUDED)[0]) < count:
         if time.monotonic() > until:
-            raise UnsoundError(f"not {count} scores included after {GIVE_UP_S} s\n{relays.servers[0].tail()}")
+            raise UnsoundError(f"not {count} scores included after {GIVE_UP_S} s\n{running.server.tail()}")
         time.sleep(0.2)
     return time.perf_counter()
 
@@ -129,7 +129,7 @@ def result(ground: Ground, found: list[ChainScore], clock: Clock, started: float
 
 def drain(keys: int, server: Postgres | None, count: int) -> Found:
     """The product carries a backlog of `count` scores to the chain."""
-    with relays(keys, server) as running, Clock(running.ground.node.url) as clock:
+    with relay(keys, server) as running, Clock(running.ground.node.url) as clock:
         before = {part: read() for part, read in running.cpu.items()}
         started = backlog(running, count)
         known = wait_included(running, count + 1)
@@ -144,8 +144,8 @@ def drain(keys: int, server: Postgres | None, count: int) -> Found:
 
 def single(count: int, *, pipelined: bool) -> Found:
     """The baseline carries `count` scores, from the same key to the same contract."""
-    with relays(1, None) as running, Clock(running.ground.node.url) as clock:
-        running.servers[0].stop()
+    with relay(1, None) as running, Clock(running.ground.node.url) as clock:
+        running.server.stop()
         ground = running.ground
         before = time.process_time(), cpu_seconds(ground.node.pid)
         started = time.perf_counter()
@@ -161,11 +161,11 @@ def single(count: int, *, pipelined: bool) -> Found:
 def steady(server: Postgres | None, per_second: int, seconds: int) -> Found:
     """Plays over HTTP at a steady rate; how long each one waited for its block, by the relay's own history."""
     count = per_second * seconds
-    with relays(1, server) as running:
+    with relay(1, server) as running:
         plays = (play(serial, player(serial // PLAYS_PER_PLAYER)) for serial in range(100, 100 + count))
         requests = [request(body, "Prefer: respond-async") for body in plays]
         ledger = asyncio.run(
-            submit_all(running.servers[0].port, requests, CONNECTIONS, nothing_else, per_second=per_second)
+            submit_all(running.server.port, requests, CONNECTIONS, nothing_else, per_second=per_second)
         )
         if ledger.refusals or len(ledger.answers) != count:
             raise UnsoundError(f"{len(ledger.answers)} of {count} plays were accepted: {ledger.refusals[:1]}")
