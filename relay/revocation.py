@@ -22,6 +22,7 @@ from typing import NamedTuple, TypeAlias
 from relay.attestation import Domain
 from relay.canonical import canonical
 from relay.keccak import checksum_address
+from relay.outbox.batches import remaining_ms
 
 EVIDENCE_TYPE = "fairscore-moderation@1"
 CLOCK_MARGIN_S = 3_600  # between clocks, and for an endpoint whose newest block is old
@@ -156,7 +157,7 @@ def plans(orders: Sequence[WaitingOrder], now_ms: int, wait_ms: int, capacity: i
     for order in orders:
         games.setdefault(order.game_id, []).append(order)
     cut = [game[at : at + capacity] for game in games.values() for at in range(0, len(game), capacity)]
-    due = [plan for plan in cut if len(plan) == capacity or now_ms - since_ms(plan) >= wait_ms]
+    due = [plan for plan in cut if len(plan) == capacity or not remaining_ms(since_ms(plan), now_ms, wait_ms)]
     return sorted(due, key=since_ms)
 
 

@@ -73,7 +73,7 @@ def choose(
     for group in groups.values():
         for start in range(0, len(group), capacity):
             batch = group[start : start + capacity]
-            if len(batch) == capacity or now_ms - oldest_ms(batch) >= wait_ms:
+            if len(batch) == capacity or not remaining_ms(oldest_ms(batch), now_ms, wait_ms):
                 due.append(batch)
     due.sort(key=oldest_ms)
     return due[:slots_free]
@@ -86,4 +86,12 @@ def oldest_ms(batch: Sequence[Waiting]) -> int:
 
 def due_in_ms(waiting: Sequence[Waiting], now_ms: int, wait_ms: int) -> int | None:
     """Milliseconds until the oldest waiting score must be sealed; None when nothing waits."""
-    return None if not waiting else max(0, oldest_ms(waiting) + wait_ms - now_ms)
+    return remaining_ms(oldest_ms(waiting), now_ms, wait_ms) if waiting else None
+
+
+def remaining_ms(since_ms: int, now_ms: int, wait_ms: int) -> int:
+    """Milliseconds that what came at `since_ms` still waits for company.
+
+    What seems to come from the future has waited long enough: the clock was set back since.
+    """
+    return max(0, since_ms + wait_ms - now_ms) if since_ms <= now_ms else 0

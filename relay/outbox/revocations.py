@@ -22,7 +22,7 @@ from relay.contract_moderation import (
 )
 from relay.keccak import checksum_address, keccak
 from relay.outbox import results
-from relay.outbox.batches import GAS_PER_TRANSACTION_MAX, GasModel
+from relay.outbox.batches import GAS_PER_TRANSACTION_MAX, GasModel, remaining_ms
 from relay.outbox.cargo import Due, Effect, News, Refusal, Release, Unproven
 from relay.outbox.desk import OutboxSettings
 from relay.revocation import Action, WaitingOrder, evidence, lapses, plans, since_ms, why_unrecorded
@@ -109,7 +109,7 @@ class ModerationCargo:
             if tried.plan:
                 passed.append(tried.plan)
         effect = Effect(rows.settle_waiting(clear)) if any(clear) else None
-        waits = max(0, since_ms(ready) + wait_ms - now_ms) if ready and (passed or not chosen) else None
+        waits = remaining_ms(since_ms(ready), now_ms, wait_ms) if ready and (passed or not chosen) else None
         return Due(passed, waits, effect, trouble)
 
     def _capacity(self, gas_max: int) -> int:

@@ -149,7 +149,8 @@ class OutboxStore:
             .add_columns(s.void_by, a.tx_hash, a.fee_wei_max, a.tip_wei_max, a.gas_limit, a.created_at_block, a.void)
             .select_from(slots.outerjoin(attempts, same))
             .where(*self._mine, IS_UNFINISHED)
-            .order_by(s.nonce, a.created_at_ms, a.void, a.fee_wei_max)
+            # Not by time, for clocks are set back: each attempt bids more than the one before, and voids come last.
+            .order_by(s.nonce, a.void, a.fee_wei_max)
         )
         found: dict[int, Slot] = {}
         for row in c.execute(query):

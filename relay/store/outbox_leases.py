@@ -37,11 +37,14 @@ def acquire(
 ) -> int:
     """Take or renew the lease; returns its epoch, or 0 when another holder's has not expired (and is not stolen).
 
+    One that would last longer than a lease lasts is over too: the clock was set back since, and its holder may be dead.
+
     `trouble` is shown to operators, whichever process they ask. Who stands by only reads: an upsert would lock the row,
     and with it hold up the holder's writes.
     """
     row = c.execute(select(leases.c.holder, leases.c.expires_at_ms).where(*_is(key))).one_or_none()
-    if row is not None and row.holder != holder and row.expires_at_ms >= now_ms and not steal:
+    lives = row is not None and now_ms <= row.expires_at_ms <= now_ms + ttl_ms
+    if row is not None and row.holder != holder and lives and not steal:
         return 0
     insert = postgresql.insert if c.dialect.name == "postgresql" else sqlite.insert
     state = {
@@ -55,7 +58,9 @@ def acquire(
         .on_conflict_do_update(
             index_elements=[leases.c.chain_id, leases.c.signer],
             set_={"epoch": case((leases.c.holder == holder, leases.c.epoch), else_=leases.c.epoch + 1), **state},
-            where=or_(leases.c.holder == holder, leases.c.expires_at_ms < now_ms, literal(steal)),
+            where=or_(
+                leases.c.holder == holder, ~leases.c.expires_at_ms.between(now_ms, now_ms + ttl_ms), literal(steal)
+            ),
         )
     )
     mine = select(leases.c.epoch).where(*_is(key), leases.c.holder == holder)

@@ -202,7 +202,7 @@ def _attempts(c: Connection) -> Mapping[tuple[Key, int], list[AttemptView]]:
         .add_columns(a.tx_hash, a.fee_wei_max, a.tip_wei_max, a.gas_limit, a.created_at_ms, a.void)
         .join(attempts, same)
         .where(IS_UNFINISHED)
-        .order_by(a.created_at_ms, a.fee_wei_max)
+        .order_by(a.void, a.fee_wei_max)  # as they were made, whatever the clock did
     )
     found: dict[tuple[Key, int], list[AttemptView]] = {}
     for chain_id, signer, nonce, tx_hash, *rest, void in c.execute(query):
