@@ -95,7 +95,8 @@ def acquire(c: Connection, name: str, target: bytes, holder: str, now_ms: int, t
 
     `target` is the hash of its address: a new address brings a hook back whose receiver had said 410.
     """
-    free = or_(webhooks.c.holder == holder, webhooks.c.expires_at_ms < now_ms)
+    # What would last longer than a lease lasts is over as well: the clock was set back, and its holder may be dead.
+    free = or_(webhooks.c.holder == holder, ~webhooks.c.expires_at_ms.between(now_ms, now_ms + ttl_ms))
     wanted = or_(webhooks.c.disabled_at_ms.is_(None), webhooks.c.target != target)
     values = {"holder": holder, "expires_at_ms": now_ms + ttl_ms, "target": target, "disabled_at_ms": None}
     row = c.execute(
