@@ -140,6 +140,9 @@ def save(c: Connection, name: str, epoch: int, position: int, progress: Progress
 
 def _save_aside(c: Connection, name: str, progress: Progress, now_ms: int) -> None:
     table = webhook_deliveries
+    if progress.recovered:  # first: what failed after the receiver came back waits its time
+        later = (table.c.hook == name, table.c.next_at_ms > now_ms)
+        c.execute(update(table).where(*later).values(next_at_ms=now_ms))
     if progress.aside:
         c.execute(table.insert(), [{"hook": name, **_row(aside)} for aside in progress.aside])
     for seq, _ in progress.taken:
@@ -151,9 +154,6 @@ def _save_aside(c: Connection, name: str, progress: Progress, now_ms: int) -> No
     ordered = sorted(touched)
     for start in range(0, len(ordered), CHUNK):
         _promote(c, name, table.c.submission_id.in_(ordered[start : start + CHUNK]), now_ms)
-    if progress.recovered:
-        due = (table.c.hook == name, table.c.next_at_ms > now_ms)
-        c.execute(update(table).where(*due).values(next_at_ms=now_ms))
 
 
 def _promote(c: Connection, name: str, which: ColumnElement[bool], now_ms: int) -> None:
