@@ -19,6 +19,7 @@ from relay.outbox.desk import OutboxSettings
 from relay.outbox.providers import REST_S_MAX
 from relay.outbox.slots import Policy
 from relay.signer import LocalSigner
+from relay.store.outbox import ChainMismatchError
 from relay.store.tables import submissions
 from tests.simulator.endpoint import Endpoint, Mood
 from tests.simulator.oracle import BrokenError, Oracle
@@ -168,8 +169,12 @@ class Life:
             self.log(process.name, "starts")
             process.start(0.5 * self.script.block_s, self._refused)
 
-    def _refused(self, error: Exception) -> None:
+    def _refused(self, error: Exception) -> bool:
+        """Whether a process is right not to start: where another chain is served."""
+        if isinstance(error, ChainMismatchError) and any("stranger" in mood.lies for mood in self.moods):
+            return True
         self.break_off(f"start: {error!r}")
+        return False
 
     def accept(self, count: int) -> None:
         """Scores are accepted: committed by the intake, which is not what is simulated."""

@@ -105,6 +105,7 @@ class Process:
 
     def changed(self, ids: Iterable[str], status: str, tx_hash: bytes | None) -> None:  # noqa: ARG002 - the port's
         """Hear an announcement (the outbox's listener)."""
+        self.check()
         self.life.announced(ids, status)
 
     async def pause(self, what: str, slow_s: float) -> None:
@@ -123,11 +124,11 @@ class Process:
         if not self.alive:
             raise KilledError(self.name)
 
-    def start(self, retry_s: float, refused: Callable[[Exception], None]) -> None:
-        """Start as its supervisor would: again and again while the world is away."""
+    def start(self, retry_s: float, refused: Callable[[Exception], bool]) -> None:
+        """Start as its supervisor would: again and again while the world is away, or `refused` says it is right."""
         self._starting = asyncio.ensure_future(self._start(retry_s, refused))
 
-    async def _start(self, retry_s: float, refused: Callable[[Exception], None]) -> None:
+    async def _start(self, retry_s: float, refused: Callable[[Exception], bool]) -> None:
         for outbox in self.outboxes:
             while True:
                 try:
@@ -136,8 +137,9 @@ class Process:
                 except (ChainError, StoreUnavailableError):
                     await asyncio.sleep(retry_s)
                 except Exception as error:  # noqa: BLE001 - the life decides whether that is right
-                    refused(error)
-                    return
+                    if not refused(error):
+                        return
+                    await asyncio.sleep(retry_s)
         self.started = True
 
     async def stop(self) -> None:

@@ -4,9 +4,11 @@ Chosen one by one where `test_simulator` draws by chance.
 """
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
+from tests.simulator.endpoint import GRAVE_LIES, LIES, SEND_LIES
 from tests.simulator.life import run
 from tests.simulator.script import Script, Trouble
 
@@ -36,12 +38,12 @@ def effects(script: Script) -> list[int]:
 
 def killed(script: Script, *kills: int) -> Script:
     """The same life with crashes at these effects, counted over all of its processes."""
-    return Script(**{**vars(script), "kills": kills})
+    return replace(script, kills=kills)
 
 
 @pytest.mark.parametrize("dedupe", [True, False])
 def test_killed_at_every_commit_and_send(dedupe: bool) -> None:
-    script = Script(**{**vars(EVENTFUL), "dedupe": dedupe})
+    script = replace(EVENTFUL, dedupe=dedupe)
     points = effects(script)
     outcomes = {point: run(killed(script, point)) for point in points}
     assert {point: found.broken for point, found in outcomes.items() if found.broken} == {}
@@ -65,7 +67,7 @@ def test_killed_twice() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("dedupe", [True, False])
 def test_killed_twice_at_every_pair(dedupe: bool) -> None:
-    script = Script(**{**vars(EVENTFUL), "dedupe": dedupe})
+    script = replace(EVENTFUL, dedupe=dedupe)
     broken = {pair: found for pair in pairs(script, 1) if (found := run(killed(script, *pair)).broken)}
     assert not broken
 
@@ -98,3 +100,30 @@ def test_a_process_stopped_and_woken_writes_nothing_any_more(frozen_at: float) -
     trouble = Trouble(frozen_at, "freeze", 4.0)
     script = Script(seed=4, processes=2, work=((0.1, 8), (2.0, 8), (4.0, 8)), troubles=(trouble,), latency_s=0.05)
     assert not run(script).broken
+
+
+@pytest.mark.parametrize("lie", SEND_LIES)
+@pytest.mark.parametrize("odds", [0.5, 1.0])
+def test_a_lost_answer_decides_nothing(lie: str, odds: float) -> None:
+    """Nor does any other answer to a send, whether it is true or not."""
+    trouble = Trouble(0.05, f"send:{lie}", 6.0, (odds,))
+    assert not run(Script(seed=5, work=((0.1, 6), (2.2, 6)), troubles=(trouble,), calm_at=8.0)).broken
+
+
+@pytest.mark.parametrize("lie", LIES)
+@pytest.mark.parametrize("odds", [0.3, 1.0])
+@pytest.mark.parametrize("providers", [1, 3])
+def test_every_lie(lie: str, odds: float, providers: int) -> None:
+    trouble = Trouble(0.6, f"lie:{lie}", 7.0, (odds,))
+    script = Script(seed=6, providers=providers, confirmations=3, work=((0.1, 6), (2.2, 6), (5.1, 4)))
+    assert not run(replace(script, troubles=(trouble,), calm_at=9.0)).broken
+
+
+@pytest.mark.parametrize("lie", GRAVE_LIES)
+@pytest.mark.parametrize("odds", [0.3, 1.0])
+@pytest.mark.parametrize("providers", [2, 3])
+@pytest.mark.parametrize("seed", [6, 7])  # chooses who lies: the one asked first, or another
+def test_every_lie_that_a_second_provider_does_not_tell(lie: str, odds: float, providers: int, seed: int) -> None:
+    trouble = Trouble(0.6, f"lie:{lie}", 7.0, (odds,))
+    script = Script(seed=seed, providers=providers, confirmations=3, work=((0.1, 6), (2.2, 6), (5.1, 4)))
+    assert not run(replace(script, troubles=(trouble,), calm_at=9.0)).broken
