@@ -25,6 +25,7 @@ class Waiting:
     round_id: int
     evidence_hash: bytes
     accepted_at_ms: int
+    failures: int = 0  # batches with it that the chain executed and that failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +65,18 @@ def choose(
     """Return the batches to seal now, oldest first, at most `slots_free`.
 
     A group of one game and rules hash is cut into batches of `capacity` in the order given; its last, smaller batch
-    is sealed only when its oldest score has waited `wait_ms`.
+    is sealed only when its oldest score has waited `wait_ms`. Scores of a batch that failed go in halves of it, by
+    themselves, so that after a few failures the one that spoils them stands alone.
     """
-    groups: dict[tuple[str, bytes], list[Waiting]] = {}
+    groups: dict[tuple[str, bytes, int], list[Waiting]] = {}
     for score in waiting:
-        groups.setdefault((score.game_id, score.rules_hash), []).append(score)
+        groups.setdefault((score.game_id, score.rules_hash, score.failures), []).append(score)
     due: list[list[Waiting]] = []
-    for group in groups.values():
-        for start in range(0, len(group), capacity):
-            batch = group[start : start + capacity]
-            if len(batch) == capacity or not remaining_ms(oldest_ms(batch), now_ms, wait_ms):
+    for (_, _, failures), group in groups.items():
+        size = max(1, capacity >> failures)
+        for start in range(0, len(group), size):
+            batch = group[start : start + size]
+            if len(batch) == size or not remaining_ms(oldest_ms(batch), now_ms, wait_ms):
                 due.append(batch)
     due.sort(key=oldest_ms)
     return due[:slots_free]

@@ -106,5 +106,8 @@ class Cargo(Protocol[T]):
     async def final(self, batch: StoredBatch, receipt: Receipt, finalized: int) -> Effect | Unproven:
         """Its transaction succeeded in a final block: verify the receipt's logs against the calldata once more."""
 
-    async def released(self, batch: StoredBatch, reason: str, finalized: int) -> Release | Unproven:
-        """Its nonce is closed for good without it: what the contract lacks of it waits again, for this `reason`."""
+    async def released(self, batch: StoredBatch, reason: str, finalized: int, *, blamed: bool) -> Release | Unproven:
+        """Its nonce is closed for good without it: what the contract lacks of it waits again, for this `reason`.
+
+        `blamed`: the chain executed it and it failed, for all we know because of what is in it.
+        """

@@ -252,7 +252,14 @@ class ModerationCargo:
             return Unproven(f"no log of {FUNCTIONS[self._action]} found for {missing} scores of batch {batch.batch_id}")
         return Effect(rows.close(done, await self._landed(batch.items, finalized)))
 
-    async def released(self, batch: StoredBatch, reason: str, finalized: int) -> Release | Unproven:
+    async def released(
+        self,
+        batch: StoredBatch,
+        reason: str,
+        finalized: int,
+        *,
+        blamed: bool,  # noqa: ARG002 - each plan is tried out before it is sealed, whatever happened to it
+    ) -> Release | Unproven:
         """Its nonce is closed without it: what no final log shows as done waits again, to be tried out first."""
         call = decode_moderation(batch.calldata)
         found = await self._marks(call.game, call.round_ids, finalized)

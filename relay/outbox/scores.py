@@ -30,6 +30,7 @@ from relay.store.outbox_scores import Recorded, ScoreRows
 
 log = logging.getLogger(__name__)
 
+FAILURES_MAX = 4  # of transactions with a score in them, the last alone: then it is set aside
 ROUNDS_PER_QUERY = 100  # alternatives in one topic filter
 # Reverts that say nothing about a score: the whole relay (or one game's rules) cannot record now.
 EVERYTHING = {"EnforcedPause", "UnknownSigner", "DeadlinePassed", "RulesNotActive"}
@@ -145,8 +146,11 @@ class ScoreCargo:
         landed, parked = _landed(contents, result, receipt), _contradicted(contents, result)
         return Effect(rows.close(landed, parked, ()), _news(landed, "final", parked))
 
-    async def released(self, batch: StoredBatch, reason: str, finalized: int) -> Release | Unproven:
-        """Its nonce is closed without it: what final logs do not show, and the contract denies, waits again."""
+    async def released(self, batch: StoredBatch, reason: str, finalized: int, *, blamed: bool) -> Release | Unproven:
+        """Its nonce is closed without it: what final logs do not show, and the contract denies, waits again.
+
+        A batch that failed goes again in halves; a score that fails alone, and not for the first time, is set aside.
+        """
         contents = from_calldata(batch)
         positions = range(len(contents.records))
         logs = await self._logs(contents, positions, finalized)
@@ -156,9 +160,13 @@ class ScoreCargo:
             return Unproven(f"the contract holds {claimed} scores of batch {batch.batch_id} without a final log")
         landed, parked = _elsewhere(contents, result), _contradicted(contents, result)
         back = tuple(batch.items[position] for position in result.missing)
+        if blamed and len(back) == len(batch.items) == 1 and await self._waiting.failures(back[0]) >= FAILURES_MAX - 1:
+            log.error("a score is parked", extra={"submission": back[0], "reason": reason})
+            parked, back = [*parked, (back[0], reason)], ()
         news = (*_news(landed, "final", parked), (back, "accepted", None))
         by = frozenset(found.tx_hash for found in result.elsewhere)
-        return Release(Effect(rows.close(landed, parked, back, reason), news), not back and not parked, by)
+        move = rows.close(landed, parked, back, reason, blamed=blamed)
+        return Release(Effect(move, news), not back and not parked, by)
 
     # ------------------------------------------------------------------- logs
 

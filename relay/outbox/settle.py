@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from relay.chain_types import Block, ChainAnswerError, Fees, Receipt
 from relay.contract import revert_name
-from relay.outbox.cargo import Effect, Release, Unproven
+from relay.outbox.cargo import Effect, Refusal, Release, Unproven
 from relay.outbox.desk import Desk
 from relay.outbox.reconcile import sweep
 from relay.outbox.slots import Action, Estrange, Finalize, Mine, Seen, Slot, SlotState, Unmine, decide
@@ -150,8 +150,10 @@ async def _fail(desk: Desk, slot: Slot, receipt: Receipt, seen: Seen) -> None:
         desk.report("logs", f"nonce {slot.nonce}: one provider shows a failed transaction, no other one confirms it")
         return
     batch = await desk.batch(slot.batch_id)
-    reason = await _why(desk, batch)
-    release = await _give_up(desk, slot, SlotState.FINAL, reason, seen)
+    name = await _why(desk, batch)
+    blamed = name is None or desk.cargo(batch).refusal(name) is not Refusal.EVERYTHING
+    reason = f"transaction failed: {name or 'it would not fail now'}"
+    release = await _give_up(desk, slot, SlotState.FINAL, reason, seen, blamed=blamed)
     if release is not None and not release.complete:
         log.error("a batch failed on the chain", extra={"nonce": slot.nonce, "reason": reason})
         desk.careful.add(batch.kind)
@@ -175,13 +177,15 @@ async def _estrange(desk: Desk, slot: Slot, seen: Seen, head: Block) -> None:
         desk.meter.foreign()
 
 
-async def _give_up(desk: Desk, slot: Slot, closed_as: SlotState, reason: str, seen: Seen) -> Release | None:
+async def _give_up(
+    desk: Desk, slot: Slot, closed_as: SlotState, reason: str, seen: Seen, *, blamed: bool = False
+) -> Release | None:
     """The nonce is closed for good without its batch: what the contract lacks of it waits again. None: not yet.
 
     It lacks nothing where others (the players themselves) carried all of it: then there was nothing left to do.
     """
     batch = await desk.batch(slot.batch_id)
-    release = await desk.cargo(batch).released(batch, reason, seen.finalized)
+    release = await desk.cargo(batch).released(batch, reason, seen.finalized, blamed=blamed)
     if isinstance(release, Unproven):
         desk.report("logs", release.why)
         return None
@@ -214,10 +218,10 @@ async def _unmine(desk: Desk, slot: Slot, head: Block) -> None:
     desk.sent_at.clear()  # whether the pool took it back is unknown: send again
 
 
-async def _why(desk: Desk, batch: StoredBatch) -> str:
-    """Ask the chain why a batch's call fails; it may not fail any more."""
+async def _why(desk: Desk, batch: StoredBatch) -> str | None:
+    """Ask the chain why a batch's call fails; None: it would not fail any more."""
     try:
         await desk.chain.call(desk.domain.contract, batch.calldata, desk.gas_signer.address)
     except ChainAnswerError as error:
-        return f"transaction failed: {revert_name(error.revert) if error.revert else error.message}"
-    return "transaction failed"
+        return revert_name(error.revert) if error.revert else error.message
+    return None

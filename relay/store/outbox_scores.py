@@ -32,9 +32,15 @@ class ScoreRows:
         """Accepted scores by game in round order, and the database's time (ms)."""
         return await self._database.read(partial(self._waiting, per_game_max))
 
+    async def failures(self, submission_id: str) -> int:
+        """How many batches with this score failed on the chain before."""
+        query = select(submissions.c.failures).where(submissions.c.id == submission_id)
+        return await self._database.read(lambda c: int(c.execute(query).scalar_one()))
+
     def _waiting(self, per_game_max: int, c: Connection) -> tuple[list[Waiting], int]:
         s = submissions.c
         columns = (s.id, s.game_id, s.rules_hash, s.player, s.score, s.round_id, s.evidence_hash, s.accepted_at_ms)
+        columns = (*columns, s.failures)
         found: list[Waiting] = []
         game = ""
         # From game to game, so that a busy one does not hide the others behind the row limit.
@@ -84,15 +90,23 @@ def sent_again(ids: Sequence[str]) -> Move:
 
 
 def close(
-    landed: Sequence[Recorded], parked: Sequence[tuple[str, str]], back: Sequence[str], reason: str | None = None
+    landed: Sequence[Recorded],
+    parked: Sequence[tuple[str, str]],
+    back: Sequence[str],
+    reason: str | None = None,
+    *,
+    blamed: bool = False,
 ) -> Move:
-    """End a batch: scores that are final, those set aside (with the reason), and those that wait again."""
+    """End a batch: scores that are final, those set aside (with the reason), and those that wait again.
+
+    With `blamed` the latter are counted as of a batch that failed.
+    """
 
     def run(c: Connection, now_ms: int) -> None:
         for submission_id, why in parked:
             move(c, [submission_id], "parked", now_ms, UNFINISHED, detail=why)
         _land(c, landed, "final", now_ms, UNFINISHED)
-        nowhere = {"tx_hash": None, "block_number": None}
+        nowhere = {"tx_hash": None, "block_number": None, "failures": submissions.c.failures + int(blamed)}
         move(c, back, "accepted", now_ms, UNFINISHED, values=nowhere, detail=reason)
 
     return run

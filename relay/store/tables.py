@@ -45,6 +45,7 @@ submissions = Table(
     Column("tx_hash", LargeBinary(32)),
     Column("block_number", BigInteger),
     Column("code", Text),  # of the refusal
+    Column("failures", SmallInteger, nullable=False, server_default="0"),  # batches with it that failed on the chain
     Column("request_id", Text, nullable=False),
     # What the first answer said, so that a replay says it again byte for byte. Null answered_status with null
     # answering_until_ms means: answered at once, as the row was committed.

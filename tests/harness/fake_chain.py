@@ -55,6 +55,7 @@ class FakeChain:
         self.auditor = True  # the account may moderate
         self.poison: set[int] = set()  # rounds the contract chokes on
         self.gas_fault: set[int] = set()  # nonces whose transaction fails once
+        self.spoilt: set[int] = set()  # rounds whose transactions fail, though a call of the same passes
         self.down = False
         self.fate: list[str] = []  # of the next sends: "lose request", "lose answer", "drop"
         self.sends = 0
@@ -176,10 +177,15 @@ class FakeChain:
         """Every invalidation and reinstatement of a round."""
         return [mark.action for mark in marks(game, self.contract, self.all_logs()).get(round_id, [])]
 
+    def _spoils(self, tx: Tx) -> bool:
+        if not self.spoilt or tx.data[:4] != SUBMIT_SCORES:
+            return False
+        return any(record.round_id in self.spoilt for record in unpack_records(decode_submit_scores(tx.data).records))
+
     def _execute(self, tx: Tx, at: Block, done: Sequence[Receipt]) -> Receipt:
         before = [log for receipt in done for log in receipt.logs]
         logs = self._logs_of(tx, at, before)
-        failed = isinstance(logs, bytes) or tx.nonce in self.gas_fault
+        failed = isinstance(logs, bytes) or tx.nonce in self.gas_fault or self._spoils(tx)
         self.gas_fault.discard(tx.nonce)
         shown: tuple[Log, ...] = () if failed or isinstance(logs, bytes) else logs
         return Receipt(tx.tx_hash, at.number, at.hash, not failed, 21_000, shown, None)

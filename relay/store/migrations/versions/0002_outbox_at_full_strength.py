@@ -144,6 +144,7 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("void_by", sa.Text(), nullable=True))
 
     with op.batch_alter_table("submissions", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("failures", sa.SmallInteger(), server_default="0", nullable=False))
         batch_op.add_column(sa.Column("status_beneath", sa.Text(), nullable=True))
         batch_op.create_index(
             "ix_submissions_aside",
@@ -163,6 +164,7 @@ def downgrade() -> None:
             postgresql_where=sa.text("status IN ('held', 'parked')"),
         )
         batch_op.drop_column("status_beneath")
+        batch_op.drop_column("failures")
 
     with op.batch_alter_table("slots", schema=None) as batch_op:
         batch_op.drop_column("void_by")
