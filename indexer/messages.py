@@ -35,10 +35,11 @@ class Entry(NamedTuple):
     time_s: int
     submission_id: str | None
     evidence_level: int | None
+    disputed: int = 0  # 1: it is not what its evidence says, see indexer.doubt
 
 
 class Facts(msgspec.Struct, rename="camel", frozen=True):
-    """A score as clients see it."""
+    """A score as clients see it. `disputed`: its evidence is missing or contradicts it; an auditor was told."""
 
     player: str
     score: Integer
@@ -50,6 +51,7 @@ class Facts(msgspec.Struct, rename="camel", frozen=True):
     round_id: Integer
     evidence_hash: str
     position: tuple[int, int]
+    disputed: bool
 
 
 class Row(Facts, rename="camel", frozen=True):
@@ -186,6 +188,7 @@ def _fields(entry: Entry, final_block: int) -> dict[str, object]:
         "round_id": integer(entry.round_id),
         "evidence_hash": hexadecimal(entry.evidence_hash),
         "position": (block_of(entry.place), log_index_of(entry.place)),
+        "disputed": bool(entry.disputed),
     }
 
 

@@ -30,6 +30,18 @@ FLAG_KINDS: dict[str, FlagKind] = {
 # Refused without a flag, on purpose: GAME_TIME_TOO_SHORT and TOO_FEW_NOTES (honest players quit early),
 # PLAYER_INVALID and malformed payloads (there is no player to flag; anybody could flag anybody).
 
+# A score of the chain that is not what its published evidence says (`indexer.doubt`). Each means that somebody signs who
+# should not, or that evidence is withheld; none can be sent by a client.
+DOUBT_KINDS: dict[str, FlagKind] = {
+    "SIGNER_UNKNOWN": FlagKind("critical", "the contract took a batch signed by a key that no known relay has"),
+    "EVIDENCE_MISSING": FlagKind("critical", "nobody can check a score without evidence: forged, or withheld"),
+    "EVIDENCE_MISMATCH": FlagKind("critical", "the evidence is of another score: forged with a stolen key"),
+    "EVIDENCE_REUSED": FlagKind("critical", "the evidence of one score stands behind two: replayed with a stolen key"),
+    "RULES_UNKNOWN": FlagKind("critical", "the score cannot be recomputed: nobody published the rules it names"),
+    "RECOMPUTATION_DIFFERS": FlagKind("critical", "the rules give something else: the relay that signed it lies"),
+    "SCORE_OUT_OF_RANGE": FlagKind("critical", "no relay signs a number of 2^63 or more: it is kept, never ranked"),
+}
+
 # A check switched to `flag` by the operator is shown even if the table does not name its code.
 OTHER = FlagKind("warning", "the operator asked for a flag")
 

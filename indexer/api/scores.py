@@ -32,7 +32,10 @@ class ScoreLinks(msgspec.Struct, rename="camel", frozen=True):
 
 
 class Score(msgspec.Struct, rename="camel", frozen=True):
-    """A score on the chain. `status` is included, final, or revoked for one that was withdrawn."""
+    """A score on the chain. `status` is included, final, or revoked for one that was withdrawn.
+
+    `disputed`: its evidence is missing or contradicts it; an auditor was told.
+    """
 
     score_id: str
     game_id: str
@@ -49,6 +52,7 @@ class Score(msgspec.Struct, rename="camel", frozen=True):
     block_number: int
     log_index: int
     position: tuple[int, int]
+    disputed: bool
     links: ScoreLinks
 
 
@@ -102,6 +106,7 @@ class Scores:
             block_number=block_of(entry.place),
             log_index=log_index_of(entry.place),
             position=(block_of(entry.place), log_index_of(entry.place)),
+            disputed=bool(entry.disputed),
             links=ScoreLinks(f"/api/evidence/{evidence}", submission),
         )
 

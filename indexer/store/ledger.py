@@ -17,6 +17,7 @@ from indexer.ordering import POSITION_BITS, SCORE_MAX, VALUE_MAX, position
 from indexer.seasons import Season
 from indexer.state import GENESIS_HEAD
 from indexer.store import bulk
+from indexer.store.doubt_tables import doubt, doubts
 from indexer.store.tables import FROM_FILE, batches, boards, games, oversized, rulings, scores
 
 BUILT, UNBUILT = 1, 0  # whether a board's standings are those of its configuration
@@ -150,8 +151,10 @@ class SqlLedger:
         orphans = [(Entry(*row[:-1]), bool(row[-1])) for row in connection.execute(gone)]
         lost = select(rulings.c.game, rulings.c.round_id).where(rulings.c.place >= first)
         judged = dict.fromkeys((row[0], row[1]) for row in connection.execute(lost.order_by(rulings.c.place)))
-        for table in (scores, oversized, batches, rulings):
+        for table in (scores, oversized, batches, rulings, doubts):
             connection.execute(delete(table).where(table.c.place >= first))
+        connection.execute(update(doubt).values(unwound=doubt.c.unwound + 1))
+        connection.execute(update(doubt).where(doubt.c.place >= first).values(place=first - 1))
         restored: list[tuple[Entry, bool]] = []
         for game, round_id in judged:
             last = select(rulings.c.invalid).where(rulings.c.game == game, rulings.c.round_id == round_id)

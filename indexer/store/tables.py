@@ -81,6 +81,7 @@ scores = Table(
     Column("time_s", BigInteger, nullable=False),
     Column("submission_id", Text),
     Column("evidence_level", SmallInteger),  # null: its evidence was not found yet
+    Column("disputed", SmallInteger, nullable=False, server_default="0"),  # 1: see indexer.doubt
     Column("invalid", SmallInteger, nullable=False, server_default="0"),  # 1: withdrawn by the last ruling on it
 )
 Index("uq_ix_scores_game_round_id", scores.c.game, scores.c.round_id, unique=True)

@@ -75,6 +75,7 @@ def test_a_row_says_everything(serving: Serving) -> None:
             "evidenceLevel": 1, "txHash": serving.chain.blocks[1].logs[0].transaction_hash,
             "submissionId": "sub_best", "status": "final", "roundId": 1,
             "evidenceHash": "0x" + play.evidence_hash.hex(), "position": [1, 0],
+            "disputed": False,
         }
     ]  # fmt: skip
     assert headers["access-control-allow-origin"] == "*"

@@ -15,7 +15,8 @@ PURE = {
     "relay.signing_policy", "relay.transactions", "relay.outbox.pace",
     "relay.chain_decode", "relay.chain_endpoint", "relay.chain_limits", "relay.outbox.providers",
     "relay.webhooks.messages", "relay.webhooks.order", "relay.webhooks.retries",
-    "relay.chain_types", "relay.guard.limits", "indexer.standings", "indexer.reorg",
+    "relay.chain_types", "relay.guard.limits", "relay.guard.flags", "indexer.doubt",
+    "indexer.standings", "indexer.reorg",
 }  # fmt: skip
 PURE_PACKAGES = ("relay.rules",)
 EDGES = {
@@ -30,6 +31,7 @@ SHARED_PLUMBING = {
     "relay.store.engine": "indexer",
     "relay.store.writer": "indexer",
     "relay.store.migrate": "indexer.store",
+    "relay.store.flags": "indexer.store",  # with the evidence, the one table that both packages know
     "relay.api.operations": "indexer",
     "relay.api.asgi": "indexer",
 }

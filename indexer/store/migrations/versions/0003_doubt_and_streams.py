@@ -1,0 +1,56 @@
+"""doubt and streams."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Apply."""
+    op.create_table(
+        "ix_attestors",
+        sa.Column("address", sa.LargeBinary(length=20), nullable=False),
+        sa.Column("since_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("address", name=op.f("pk_ix_attestors")),
+    )
+    op.create_table(
+        "ix_doubt",
+        sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("place", sa.BigInteger(), nullable=False),
+        sa.Column("unwound", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_ix_doubt")),
+    )
+    op.create_table(
+        "ix_doubts",
+        sa.Column("place", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("game", sa.Integer(), nullable=False),
+        sa.Column("player", sa.LargeBinary(length=20), nullable=False),
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("disputed", sa.SmallInteger(), nullable=False),
+        sa.Column("since_ms", sa.BigInteger(), nullable=False),
+        sa.Column("looked_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("place", name=op.f("pk_ix_doubts")),
+    )
+    op.create_table(
+        "ix_proofs",
+        sa.Column("mark", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("place", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("mark", name=op.f("pk_ix_proofs")),
+    )
+    with op.batch_alter_table("ix_scores", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("disputed", sa.SmallInteger(), server_default="0", nullable=False))
+
+
+def downgrade() -> None:
+    """Undo."""
+    with op.batch_alter_table("ix_scores", schema=None) as batch_op:
+        batch_op.drop_column("disputed")
+
+    op.drop_table("ix_proofs")
+    op.drop_table("ix_doubts")
+    op.drop_table("ix_doubt")
+    op.drop_table("ix_attestors")
