@@ -151,6 +151,7 @@ class Desk:
     first_look: tuple[tuple[int, bytes], float] | None = None  # of a key without history: (nonce, head), since when
     reconciled: bool = False  # the database knows every nonce that the chain has seen of its keys
     gas_ratio: dict[str, float] = field(default_factory=dict)  # this chain's gas to the cargo's bound, by kind; >= 1
+    gas_known: dict[str, int] = field(default_factory=dict)  # size of the largest plan that it was learned from
     batches: dict[int, StoredBatch] = field(default_factory=dict)
     sent_at: dict[bytes, Sent] = field(default_factory=dict)
     underpriced: set[bytes] = field(default_factory=set)  # attempts whose fee a node refused

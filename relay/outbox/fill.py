@@ -60,25 +60,28 @@ async def fill(desk: Desk, slots: Sequence[Slot], head: Block) -> int | None:
 
 
 async def _due(desk: Desk, cargo: Cargo[Any], head: Block, slots_free: int) -> Due[Any]:
-    """Let a cargo choose, with room for as much as this chain's gas prices leave in one transaction."""
-    room = min(head.gas_limit, GAS_PER_TRANSACTION_MAX)
+    """Let a cargo choose, with room for as much as this chain's gas prices leave in one transaction.
 
-    async def choose() -> Due[Any]:
-        fitting = replace(head, gas_limit=int(room / desk.gas_ratio.get(cargo.kind, 1.0)))
-        return await desk.due(cargo, fitting, slots_free, desk.wait_ms)
+    Before a plan is larger than any that was estimated, the chain is asked: what one item costs says little of many.
+    """
+    room = most = min(head.gas_limit, GAS_PER_TRANSACTION_MAX)
+    while True:
+        fitting = min(int(room / desk.gas_ratio.get(cargo.kind, 1.0)), most)
+        due = await desk.due(cargo, replace(head, gas_limit=fitting), slots_free, desk.wait_ms)
+        largest = max(due.plans, key=len, default=())
+        if not desk.settings.estimate_gas or len(largest) <= desk.gas_known.get(cargo.kind, 0):
+            return due
+        taken = await _learn_gas(desk, cargo, largest, head)
+        if not taken:
+            return due
+        most = cargo.gas_limit(taken)
 
-    due = await choose()
-    if due.plans and desk.settings.estimate_gas and cargo.kind not in desk.gas_ratio:
-        await _learn_gas(desk, cargo, due.plans[0], head)
-        if desk.gas_ratio.get(cargo.kind, 1.0) > 1:
-            due = await choose()
-    return due
 
+async def _learn_gas(desk: Desk, cargo: Cargo[Any], plan: Sequence[Any], head: Block) -> int:
+    """Ask the chain what a plan costs: some price storage and logs ten times as high as Ethereum does.
 
-async def _learn_gas(desk: Desk, cargo: Cargo[Any], plan: Sequence[Any], head: Block) -> None:
-    """Ask the chain once what a plan costs: some price storage and logs ten times as high as Ethereum does.
-
-    A plan too large for the endpoint is halved. What the contract refuses teaches nothing: it is tried out elsewhere.
+    A plan too large for the endpoint is halved; returns how many items were estimated. 0: the contract refuses it,
+    which teaches nothing: it is tried out elsewhere.
     """
     while plan:
         sealed = await asyncio.to_thread(cargo.seal, plan, head)
@@ -88,11 +91,14 @@ async def _learn_gas(desk: Desk, cargo: Cargo[Any], plan: Sequence[Any], head: B
             )
         except ChainAnswerError as error:
             if _is_revert(error):
-                return
+                return 0
             plan = plan[: len(plan) // 2]
             continue
-        desk.gas_ratio[cargo.kind] = max(1.0, limit / cargo.gas_limit(len(plan)))
-        return
+        kind, size = cargo.kind, len(plan)
+        desk.gas_ratio[kind] = max(desk.gas_ratio.get(kind, 1.0), limit / cargo.gas_limit(size))
+        desk.gas_known[kind] = max(desk.gas_known.get(kind, 0), size)
+        return size
+    return 0
 
 
 async def seal(desk: Desk, loads: Sequence[Load], head: Block, market: Fees) -> bool:

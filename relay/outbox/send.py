@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from relay.chain_types import ChainAnswerError
 from relay.errors import SignerError
+from relay.outbox.batches import GAS_PER_TRANSACTION_MAX
 from relay.outbox.cargo import Effect
 from relay.outbox.desk import Desk
 from relay.outbox.fees import Bid, bump, quote
@@ -122,7 +123,7 @@ async def _gas_limit(desk: Desk, to: bytes, data: bytes, bound: int) -> int:
         estimate = await desk.chain.estimate_gas(desk.gas_signer.address, to, data)
     except ChainAnswerError:
         return bound  # it is committed to its nonce and goes out all the same; its receipt will tell
-    return estimate if estimate == TRANSFER_GAS else with_margin(estimate)
+    return estimate if estimate == TRANSFER_GAS else min(with_margin(estimate), GAS_PER_TRANSACTION_MAX)
 
 
 def with_margin(estimate: int) -> int:
