@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from indexer.ancestry import ChainIdentityError
 from indexer.api import page
+from indexer.api.boards import Boards
 from indexer.api.leaderboards import Leaderboards
 from indexer.api.scores import Scores
 from indexer.api.stream import Streams
@@ -43,6 +44,7 @@ class IndexerService:
         self._tasks: list[asyncio.Task[None]] = []
         self.operations: list[Operation] = [
             *Leaderboards(self.reading).operations(),
+            *Boards(self.reading, store, self.follower.reload).operations(),
             *Scores(self.reading).operations(),
             *Streams(self.reading, self.hub).operations(),
             *page.operations(),

@@ -187,6 +187,12 @@ PROBLEMS: dict[str, Problem] = {
     "SUBMISSION_NOT_PARKED": Problem(
         409, "Submission not parked", "Only a submission that the contract refused (`parked`) can be retried."
     ),
+    "BOARD_CONFIGURED": Problem(
+        409,
+        "Board configured elsewhere",
+        "The board is configured in the indexer's settings, `[games.<id>.boards.<name>]`, as every game's `default` "
+        "is; it is changed there. Boards made over HTTP are changed over HTTP.",
+    ),
     "BODY_TOO_LARGE": Problem(
         413, "Body too large", "Bodies are limited to 256 KiB, or 1 MiB where the ruleset takes a replay."
     ),

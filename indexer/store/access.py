@@ -14,7 +14,8 @@ from indexer.fold import Evidence
 from indexer.messages import Entry
 from indexer.ordering import block_of
 from indexer.state import Identity, Outcome, State, Step
-from indexer.store import load
+from indexer.store import board_admin, load
+from indexer.store.board_admin import BoardRow, By, Change, Put
 from indexer.store.commit import commit_step
 from indexer.store.learn import learn
 from indexer.store.ledger import ENTRY, SqlLedger, season_keys
@@ -37,6 +38,7 @@ class Store:
     def __init__(self, database: Database, writer: Writer) -> None:
         self._database = database
         self._writer = writer
+        self.revision = 0  # of the boards' configuration, when everything was last read
 
     def migrate(self) -> None:
         """Bring the tables to this program's version; blocks, so it belongs before the loop or in a thread."""
@@ -54,8 +56,13 @@ class Store:
         """
         if await self._database.read(load.begun):
             await self._writer.run(lambda connection: load.arrange(connection, configured))
+            self.revision = await self._database.read(board_admin.revision)
             await rebuild(self._database, self._writer, names, progress)
         return await self._database.read(lambda connection: load.load(connection, names))
+
+    async def boards_changed(self) -> bool:
+        """Return whether somebody changed a board since everything was last read."""
+        return await self._database.read(board_admin.revision) != self.revision
 
     async def create(self, identity: Identity, start: Header) -> None:
         """Write the checkpoint of an indexer that has seen nothing yet."""
@@ -138,6 +145,32 @@ class Store:
             return deleted
 
         return await self._writer.run(job)
+
+    # ---------------------------------------------------------- boards' configuration
+
+    async def boards(self) -> list[BoardRow]:
+        """Return every board as it is configured."""
+        return await self._database.read(board_admin.listed)
+
+    async def board(self, game: int, name: str) -> BoardRow:
+        """Return one board as it is configured; CallerError BOARD_UNKNOWN."""
+        return await self._database.read(lambda connection: board_admin.found(connection, game, name))
+
+    async def put_board(self, game: int, config: BoardConfig, actor: str, reason: str) -> Put:
+        """Let a board be configured so; CallerError BOARD_CONFIGURED."""
+        return await self._writer.run(
+            lambda c: board_admin.put(c, game, config, By(actor, self._database.now_ms(c), reason))
+        )
+
+    async def delete_board(self, game: int, name: str, actor: str, reason: str) -> None:
+        """Remove a board; CallerError BOARD_UNKNOWN or BOARD_CONFIGURED."""
+        await self._writer.run(
+            lambda c: board_admin.take_out(c, game, name, By(actor, self._database.now_ms(c), reason))
+        )
+
+    async def board_changes(self, game: int, name: str, limit: int) -> list[Change]:
+        """Return the newest changes of a board, newest first."""
+        return await self._database.read(lambda connection: board_admin.changes(connection, game, name, limit))
 
     # -------------------------------------------------------------------- for the API
 

@@ -17,6 +17,7 @@ from indexer.ordering import POSITION_BITS, SCORE_MAX, VALUE_MAX, position
 from indexer.seasons import Season
 from indexer.state import GENESIS_HEAD
 from indexer.store import bulk
+from indexer.store.board_tables import board_changes
 from indexer.store.doubt_tables import doubt, doubts
 from indexer.store.tables import FROM_FILE, batches, boards, games, oversized, rulings, scores
 
@@ -30,8 +31,9 @@ def entries(connection: Connection, query: Select[Any]) -> list[Entry]:
 
 
 def add_board(connection: Connection, game: int, config: BoardConfig, built: int, origin: str = FROM_FILE) -> int:
-    """Create a board; returns its number."""
-    number = (connection.scalar(select(func.max(boards.c.number))) or 0) + 1
+    """Create a board; returns its number, which no board had before it: who has not heard of a deletion writes on."""
+    used = select(func.max(boards.c.number)).union_all(select(func.max(board_changes.c.board)))
+    number = max((number or 0 for number in connection.scalars(used)), default=0) + 1
     document = config.document().decode()
     row = {"number": number, "game": game, "name": config.name, "seq": 0, "config": document, "origin": origin}
     connection.execute(insert(boards).values(**row, built=built))

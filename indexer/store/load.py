@@ -14,6 +14,7 @@ from indexer.events import Header, Mark
 from indexer.messages import Board
 from indexer.standings import Standings
 from indexer.state import BoardState, Game, Identity, State
+from indexer.store.board_tables import builds
 from indexer.store.ledger import UNBUILT, SqlLedger, add_board, season_keys
 from indexer.store.tables import FROM_FILE, blocks, boards, chain, games, standings, stream
 from indexer.window import ROWS, Window
@@ -93,6 +94,8 @@ def _arrange_game(connection: Connection, game: int, wanted: Sequence[BoardConfi
             add_board(connection, game, config, UNBUILT)
         elif row.config != config.document().decode():
             reconfigure(connection, row.number, config, FROM_FILE)
+        elif row.origin != FROM_FILE:  # the settings name it now, as it was made over HTTP
+            connection.execute(update(boards).where(boards.c.number == row.number).values(origin=FROM_FILE))
     for row in there.values():
         if row.origin == FROM_FILE:
             remove(connection, row.number)
@@ -102,12 +105,13 @@ def reconfigure(connection: Connection, number: int, config: BoardConfig, origin
     """Give a board another configuration; its standings are to be made anew."""
     values = {"config": config.document().decode(), "origin": origin, "built": UNBUILT}
     connection.execute(update(boards).where(boards.c.number == number).values(**values))
+    connection.execute(delete(builds).where(builds.c.board == number))  # whoever makes it as it was finds out
 
 
 def remove(connection: Connection, number: int) -> None:
     """Remove a board with its standings and stream; the scores stay."""
-    for table, column in ((standings, standings.c.board), (stream, stream.c.board), (boards, boards.c.number)):
-        connection.execute(delete(table).where(column == number))
+    for column in (standings.c.board, stream.c.board, builds.c.board, boards.c.number):
+        connection.execute(delete(column.table).where(column == number))
 
 
 def stream_tail(connection: Connection, board: int, limit: int) -> list[tuple[int, str, bytes]]:

@@ -11,9 +11,11 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from indexer.app import IndexerService
+from indexer.boards import BoardConfig
 from indexer.follower import Plan
 from indexer.store.access import Store
 from relay.api.asgi import Api
+from relay.api.operations import Authenticate
 from relay.server import Server, listen
 from relay.store.engine import open_database
 from relay.store.writer import Writer
@@ -28,10 +30,19 @@ BOARD = f"/api/leaderboards/{GAME}/default"
 class Serving:
     """Starts when made; `stop` ends it as SIGTERM would."""
 
-    def __init__(self, database_url: str, chain: FakeChain, port: int | None = None) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        chain: FakeChain,
+        port: int | None = None,
+        *,
+        authenticate: Authenticate | None = None,
+        boards: tuple[BoardConfig, ...] = (BoardConfig(),),
+    ) -> None:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.chain = chain
+        self._authenticate, self._boards = authenticate, boards
         self.database = open_database(database_url)
         self.evidence = NoEvidence()
         self._loop = asyncio.new_event_loop()
@@ -51,11 +62,11 @@ class Serving:
 
     async def _serve(self) -> None:
         writer = Writer(self.database)
-        plan = Plan(games=(GAME,), confirmations=2, poll_s=0.02)
+        plan = Plan(games=(GAME,), boards={GAME: self._boards}, confirmations=2, poll_s=0.02)
         store = Store(self.database, writer)
         self.service = IndexerService(store, self.chain, self.evidence, plan, writer)  # type: ignore[arg-type]
         await self.service.start()
-        self._server = Server(Api(self.service.operations), self.service.close_streams)
+        self._server = Server(Api(self.service.operations, self._authenticate), self.service.close_streams)
         self._ready.set()
         with listen("127.0.0.1", self.port) as listener:
             await self._server.serve(sockets=[listener])
@@ -81,7 +92,13 @@ class Serving:
 
     def get(self, path: str, headers: dict[str, str] | None = None) -> tuple[int, Any, Any]:
         """Status, headers and body (JSON parsed) of a GET."""
-        asked = urllib.request.Request(self.url + path, headers=headers or {})
+        return self.ask("GET", path, headers)
+
+    def ask(
+        self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes | None = None
+    ) -> tuple[int, Any, Any]:
+        """Status, headers and body (JSON parsed) of an answer."""
+        asked = urllib.request.Request(self.url + path, body, headers or {}, method=method)
         try:
             with urllib.request.urlopen(asked, timeout=10) as answer:
                 return answer.status, answer.headers, _read(answer)

@@ -10,8 +10,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 PURE = {
     "relay.errors", "relay.keccak", "relay.canonical", "relay.contract", "relay.attestation", "relay.submission",
-    "relay.flag_kinds", "relay.games", "relay.revocation", "relay.outbox.batches", "relay.outbox.slots",
-    "relay.outbox.fees", "relay.outbox.send_errors", "relay.outbox.results", "relay.outbox.meter",
+    "relay.strict_json", "relay.flag_kinds", "relay.games", "relay.revocation", "relay.outbox.batches",
+    "relay.outbox.slots", "relay.outbox.fees", "relay.outbox.send_errors", "relay.outbox.results", "relay.outbox.meter",
     "relay.signing_policy", "relay.transactions", "relay.outbox.pace",
     "relay.chain_decode", "relay.chain_endpoint", "relay.chain_limits", "relay.outbox.providers",
     "relay.webhooks.messages", "relay.webhooks.order", "relay.webhooks.retries",

@@ -18,6 +18,28 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("address", name=op.f("pk_ix_attestors")),
     )
     op.create_table(
+        "ix_board_changes",
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("board", sa.Integer(), nullable=False),
+        sa.Column("game", sa.Integer(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("config", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_ix_board_changes")),
+    )
+    op.create_table(
+        "ix_builds",
+        sa.Column("board", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("builder", sa.Text(), nullable=False),
+        sa.Column("touched_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("done", sa.BigInteger(), nullable=False),
+        sa.Column("total", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("board", name=op.f("pk_ix_builds")),
+    )
+    op.create_table(
         "ix_doubt",
         sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
         sa.Column("place", sa.BigInteger(), nullable=False),
@@ -53,4 +75,6 @@ def downgrade() -> None:
     op.drop_table("ix_proofs")
     op.drop_table("ix_doubts")
     op.drop_table("ix_doubt")
+    op.drop_table("ix_builds")
+    op.drop_table("ix_board_changes")
     op.drop_table("ix_attestors")
