@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from relay.contract import Record, game_key
 from relay.outbox.results import SCORE_SUBMITTED
 from tests.simulator.storage import Disk
-from tests.simulator.world import Round, World, read_raw
+from tests.simulator.world import World, read_raw
 
 MOVES = {
     "accepted": {"queued", "final", "parked", "revoked"},
@@ -48,12 +48,13 @@ class Oracle:
         self.scores: dict[str, Score] = {}
         self.status: dict[str, str] = {}
         self.reached: set[tuple[str, str]] = set()
-        self.lost_with_the_disk: set[Round] = set()
+        self._promised: dict[str, Score] = {}  # what was ever accepted, also if an older database forgot it
         self._seq = 0
+        self._amnesia = False  # an older database does not know what auditors asked for since
 
     def accepted(self, submission_id: str, game_id: str, rules_hash: bytes, record: Record) -> None:
         """A score was promised."""
-        self.scores[submission_id] = Score(game_key(game_id), rules_hash, record)
+        self.scores[submission_id] = self._promised[submission_id] = Score(game_key(game_id), rules_hash, record)
         self.status[submission_id] = "accepted"
 
     # ------------------------------------------------------------- after every commit
@@ -198,10 +199,8 @@ class Oracle:
     def restored(self) -> None:
         """An older database took the place of this one: what was accepted since is lost with it, by nobody's fault."""
         self.status = dict(self.disk.rows("SELECT id, status FROM submissions"))
-        self.lost_with_the_disk |= {
-            (score.game, score.record.round_id) for name, score in self.scores.items() if name not in self.status
-        }
-        self.scores = {name: score for name, score in self.scores.items() if name in self.status}
+        self.scores = {name: self._promised[name] for name in self.status}
+        self._amnesia = True
         self.reached = set(self.disk.rows("SELECT submission_id, status FROM history"))
         ((self._seq,),) = self.disk.rows("SELECT coalesce(max(seq), 0) FROM history")
 
@@ -230,15 +229,15 @@ class Oracle:
 
     def ended(self) -> None:
         """No score lost, none doubled, none invented; and the contract withholds exactly what is revoked."""
-        found, wanted = self.world.recorded(), set[Round]()
+        found = self.world.recorded()
         for submission_id, score in self.scores.items():
             what, status = (score.game, score.record.round_id), self.status[submission_id]
-            wanted.add(what)
             times = found[what]
             if times > 1 or (status == "final" and times != 1) or (status == "parked" and times):
                 raise BrokenError(f"exactly once: {submission_id} is {status} and recorded {times} times")
-            tip = self.world.chain[-1]
-            if times and self.world.is_invalid(what, self.world.chain, tip) is not (status == "revoked"):
+            invalid = self.world.is_invalid(what, self.world.chain, self.world.chain[-1])
+            if times and not self._amnesia and invalid is not (status == "revoked"):
                 raise BrokenError(f"{submission_id} is {status}, which the contract contradicts")
-        if not (wanted | self.lost_with_the_disk).issuperset(found):
+        promised = {(score.game, score.record.round_id) for score in self._promised.values()}
+        if not promised.issuperset(found):
             raise BrokenError("some scores on the chain were never accepted")
