@@ -12,6 +12,7 @@ from indexer.api import page
 from indexer.api.boards import Boards
 from indexer.api.leaderboards import Leaderboards
 from indexer.api.scores import Scores
+from indexer.api.socket import Sockets
 from indexer.api.stream import Streams
 from indexer.archive import Archive
 from indexer.chain import ChainError, Rpc
@@ -47,6 +48,7 @@ class IndexerService:
             *Boards(self.reading, store, self.follower.reload).operations(),
             *Scores(self.reading).operations(),
             *Streams(self.reading, self.hub).operations(),
+            *Sockets(self.reading, self.hub).operations(),
             *page.operations(),
         ]
 

@@ -16,7 +16,7 @@ from indexer.evidence import EvidenceSource
 from indexer.follower import Follower
 from indexer.health import SILENT_S
 from indexer.store.access import Store
-from indexer.stream import RING
+from indexer.stream_ring import RING
 from relay.store.engine import StoreUnavailableError
 
 PRUNE_OLDER_MS = 3_600_000

@@ -1,66 +1,71 @@
 """Live boards: each committed message is framed once, kept in a bounded ring, and written to every reader from there.
 
-Touches HTTP through the ASGI `send` of each reader. Readers are cursors into the ring, not queues: a thousand of them
-cost a thousand small objects, and those at the same place share one block of bytes. One pass over the readers calls
-`send` directly; only a reader whose connection is full gets a task, until it has caught up. Measured with 1,000 readers
-in a burst: 0.6 µs of CPU per delivery.
+Touches connections through each reader's `Link`. One pass over the readers writes directly; only a reader whose
+connection is full gets a task, until it has caught up. Measured with 1,000 readers in a burst: 0.6 µs of CPU per
+delivery.
 
-A reader that falls behind the ring gets a new snapshot (which is what the skipped messages add up to); one that takes
-nothing for `STUCK_S` is cut off. Neither slows others down nor makes memory grow.
+A reader that falls behind gets a new snapshot (which is what the skipped messages add up to); one that takes nothing
+for `STUCK_S` is cut off. Neither slows others down nor makes memory grow: a full connection holds one chunk of ours.
 """
 
 import asyncio
 import itertools
-import re
 import time
 import types
-from collections.abc import Awaitable, Callable, Generator, MutableMapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, NamedTuple, Protocol
 
-from indexer.messages import Snapshot, encode, season_info
+from indexer.frames import Resume, Wire
+from indexer.messages import Row
 from indexer.state import BoardState, Outcome, State
+from indexer.stream_ring import FLAGS_KEPT, RING, FlagRing, Place, Ring, Told
 
-RING = 10_000  # messages per board that a reader may have missed and still resume
-CHUNK_BYTES = 64 * 1024  # of one write to one reader: what a slow connection may hold of ours at a time
 HEARTBEAT_S = 15.0
-STUCK_S = 30.0
+STUCK_S = 15.0
 READERS_MAX = 20_000
 RETRY_MS = 500  # spread over twice this, so that a restart does not bring everybody back at once
-EVENT_ID = re.compile(r"([0-9]{1,18})-([0-9]{1,18})")
 
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Tail = Callable[[int, int], Awaitable[list[tuple[int, str, bytes]]]]  # board, limit → (seq, kind, body), oldest first
+Tail = Callable[[int, int], Awaitable[list[Told]]]  # log, limit → its newest messages, oldest first
+Blocks = dict[tuple[Wire, int], tuple[bytes, int]]
 
 
-class Resume(NamedTuple):
-    """Where a reader left off: the two halves of an event id."""
+class Link(Protocol):
+    """One open connection as its transport offers it."""
 
-    epoch: int
-    seq: int
+    @property
+    def wire(self) -> Wire:
+        """The frames it carries."""
+
+    async def accept(self) -> None:
+        """Begin the stream."""
+
+    def write(self, block: bytes) -> Awaitable[None]:
+        """Write some frames; waits while the connection is full."""
+
+    async def gone(self) -> None:
+        """Wait until the client has left."""
+
+    async def finish(self) -> None:
+        """End the stream from this side."""
 
 
-def parse_event_id(text: str) -> Resume | None:
-    """Return the parts of `<epoch>-<seq>`, None for anything else: a reader with a strange id gets a snapshot."""
-    found = EVENT_ID.fullmatch(text)
-    return None if found is None else Resume(int(found[1]), int(found[2]))
+class Wish(NamedTuple):
+    """What a reader asks for."""
 
-
-def frame(epoch: int, seq: int, kind: str, body: bytes) -> bytes:
-    """Return one message as Server-Sent Events carries it (WHATWG HTML, section 9.2)."""
-    return b"id: %d-%d\nevent: %s\ndata: %s\n\n" % (epoch, seq, kind.encode(), body)
+    resume: Resume | None = None
+    player: str | None = None  # only messages about them; checksummed
+    own_row: Callable[[], Awaitable[Row | None]] | None = None  # that player's, wherever it stands
+    flags: bool = False  # whoever asks may see them
 
 
 class Reader:
     """One open stream: a place in the ring and the connection to write to."""
 
-    __slots__ = ("busy_since", "cursor", "ended", "opening", "owner", "send", "task")
+    __slots__ = ("busy_since", "ended", "link", "own_row", "owner", "place", "task")
 
-    def __init__(self, send: Send, cursor: int | None, opening: bytes, owner: "asyncio.Task[Any] | None") -> None:
-        self.send = send
-        self.cursor = cursor  # the next seq to write; None: a snapshot first
-        self.opening = opening
-        self.task: asyncio.Task[None] | None = None  # while the connection is full
+    def __init__(self, link: Link, place: Place, wish: Wish, owner: "asyncio.Task[Any] | None") -> None:
+        self.link, self.place, self.own_row = link, place, wish.own_row
+        self.task: asyncio.Task[None] | None = None  # while the connection is full, or the reader's row is looked up
         self.busy_since = 0.0
         self.owner = owner  # the task that holds the connection
         self.ended = False
@@ -75,80 +80,25 @@ class Reader:
 class Channel:
     """One board's ring and readers."""
 
-    def __init__(self, board: BoardState, epoch: int, block_number: int) -> None:
-        self.board, self.epoch, self.block_number = board, epoch, block_number
+    def __init__(self, ring: Ring) -> None:
+        self.ring = ring
         self.readers: set[Reader] = set()
-        self._frames: list[bytes] = []
-        self._first = board.seq + 1  # seq of the oldest frame
-        self._snapshot: tuple[tuple[int, int, int], bytes] | None = None
 
-    @property
-    def next_seq(self) -> int:
-        """The number the next message will have."""
-        return self._first + len(self._frames)
-
-    def restart(self, board: BoardState, epoch: int, tail: Sequence[tuple[int, str, bytes]]) -> None:
+    def restart(self, board: BoardState, epoch: int, tail: list[Told]) -> None:
         """Take over what is committed; readers resume in it, or get a snapshot where their place is gone."""
-        if epoch != self.epoch:
-            tail = ()
+        if not self.ring.restart(board, epoch, tail):
             for reader in self.readers:
-                reader.cursor = None
-        self.board, self.epoch = board, epoch
-        self._frames = [frame(epoch, seq, kind, body) for seq, kind, body in tail]
-        self._first = board.seq + 1 - len(self._frames)
-
-    def append(self, seq: int, kind: str, body: bytes) -> None:
-        """Put one committed message behind the others."""
-        self._frames.append(frame(self.epoch, seq, kind, body))
-        if len(self._frames) > RING + RING // 4:  # now and then, because cutting a list's front costs its length
-            self._first += len(self._frames) - RING
-            del self._frames[:-RING]
-
-    def cursor_for(self, resume: Resume | None) -> int | None:
-        """Return where a reader goes on; None where it must begin with a snapshot."""
-        if resume is None or resume.epoch != self.epoch or not self._first <= resume.seq + 1 <= self.next_seq:
-            return None
-        return resume.seq + 1
-
-    def snapshot(self) -> bytes:
-        """Return the framed snapshot of now; made once however many ask."""
-        version = (self.epoch, self.board.seq, self.block_number)
-        if self._snapshot is None or self._snapshot[0] != version:
-            names, window = self.board.names, self.board.window
-            body = Snapshot(
-                seq=self.board.seq, game_id=names.game_id, board=names.name, epoch=self.epoch, rows=window.top(),
-                total=window.total, block_number=self.block_number, season=season_info(self.board.season),
-                order=self.board.config.order, ties=self.board.config.ties,
-            )  # fmt: skip
-            self._snapshot = (version, frame(self.epoch, self.board.seq, "snapshot", encode(body)))
-        return self._snapshot[1]
-
-    def next_bytes(self, reader: Reader, cache: dict[int, tuple[bytes, int]]) -> bytes:
-        """Return what a reader gets next and move its cursor; empty where it has everything."""
-        opening, reader.opening = reader.opening, b""
-        if reader.cursor is None or reader.cursor < self._first:
-            reader.cursor = self.next_seq
-            return opening + self.snapshot()
-        at = reader.cursor
-        if at == self.next_seq:
-            return opening
-        if at not in cache:
-            end, size = at, 0
-            while end < self.next_seq and size < CHUNK_BYTES:
-                size += len(self._frames[end - self._first])
-                end += 1
-            cache[at] = (b"".join(self._frames[at - self._first : end - self._first]), end)
-        block, reader.cursor = cache[at]
-        return opening + block
+                reader.place.cursor = None
 
 
 class Hub:
-    """All boards' channels; the follower's audience."""
+    """All boards' channels; an audience of whoever follows the chain or another indexer's log."""
 
     def __init__(self, tail: Tail, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._tail = tail
         self._clock = clock
         self._channels: dict[int, Channel] = {}
+        self._flags: dict[int, FlagRing] = {}  # by game
         self._serial = itertools.count()
         self._open = 0
         self._closing = False
@@ -163,35 +113,47 @@ class Hub:
     async def reset(self, state: State) -> None:
         """Start from what is committed: after a start, or when memory had to be read anew."""
         tails = {number: await self._tail(number, RING) for number in state.boards}
+        flags = {game: await self._tail(-game, FLAGS_KEPT) for game in {board.game for board in state.boards.values()}}
         for number, tail in tails.items():
-            board = state.boards[number]
-            channel = self._channel(board, state)
-            channel.restart(board, state.epoch, _unbroken(tail, board.seq))
-            channel.block_number = state.tip.number
+            channel = self._channel(state.boards[number], state)
+            channel.restart(state.boards[number], state.epoch, tail)
+            channel.ring.block_number = state.tip.number
         for number in self._channels.keys() - state.boards.keys():  # boards that are configured no more
             for reader in self._channels.pop(number).readers:
                 reader.end()
+        for game, kept in flags.items():
+            for flag in kept:
+                self._flags[game].append(flag.seq, flag.body)
         self._write_all()
 
     def tell(self, state: State, outcome: Outcome) -> None:
         """Pass on one commit's messages; after a commit without them (a new epoch) everybody gets a snapshot."""
         for board in state.boards.values():
             channel = self._channel(board, state)
-            channel.block_number = state.tip.number
-            if channel.epoch != state.epoch or channel.board is not board:
-                channel.restart(board, state.epoch, ())
+            channel.ring.block_number = state.tip.number
+            if channel.ring.epoch != state.epoch or channel.ring.board is not board:
+                channel.restart(board, state.epoch, [])
         for published in outcome.messages:
-            self._channels[published.board].append(published.seq, published.kind, published.body)
+            self._channels[published.board].ring.append(Told(published.seq, published.kind, published.body))
         self._write_all()
+
+    def tell_flag(self, game: int, seq: int, body: bytes) -> None:
+        """Pass on a committed flag to those of the game's readers who may see it."""
+        self._flags.setdefault(game, FlagRing()).append(seq, body)
+        for channel in self._channels.values():
+            for reader in list(channel.readers):
+                if channel.ring.board.game == game and reader.place.flags is not None:
+                    self._write(channel, reader, {})
 
     def _channel(self, board: BoardState, state: State) -> Channel:
         if board.number not in self._channels:
-            self._channels[board.number] = Channel(board, state.epoch, state.tip.number)
+            flags = self._flags.setdefault(board.game, FlagRing())
+            self._channels[board.number] = Channel(Ring(board, state.epoch, state.tip.number, flags))
         return self._channels[board.number]
 
     # -------------------------------------------------------------------------- readers
 
-    async def serve(self, board: int, resume: Resume | None, receive: Receive, send: Send) -> bool:
+    async def serve(self, board: int, link: Link, wish: Wish) -> bool:
         """Write one board's stream to one connection until either side ends it.
 
         Returns False, having sent nothing, where there is no such board, too many readers, or the end is near.
@@ -199,42 +161,54 @@ class Hub:
         channel = self._channels.get(board)
         if channel is None or self._closing or self._open >= READERS_MAX:
             return False
-        await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-        opening = b"retry: %d\n\n" % (RETRY_MS + next(self._serial) * 397 % (2 * RETRY_MS))
-        reader = Reader(send, channel.cursor_for(resume), opening, asyncio.current_task())
+        self._open += 1  # before anything waits: a thousand who come at once must not pass the limit
+        try:
+            await link.accept()
+            opening = link.wire.opening(RETRY_MS + next(self._serial) * 397 % (2 * RETRY_MS))
+            place = Place(link.wire, opening, wish.player, flags=wish.flags)
+            channel.ring.resume(place, wish.resume)
+            await self._hold(channel, Reader(link, place, wish, asyncio.current_task()))
+        finally:
+            self._open -= 1
+        return True
+
+    async def _hold(self, channel: Channel, reader: Reader) -> None:
+        """Keep a reader among the others until its client leaves or the stream is ended from here."""
         channel.readers.add(reader)
-        self._open += 1
         try:
             self._write(channel, reader, {})
-            await _disconnected(receive)
+            if self._closing:
+                reader.end()
+            await reader.link.gone()
         except asyncio.CancelledError:
             if not reader.ended or reader.owner is None or reader.owner.uncancel():
                 raise  # somebody else wants this task to end
         finally:
-            self._open -= 1
             channel.readers.discard(reader)
             if reader.task is not None:
                 reader.task.cancel()
         if reader.ended and reader.task is None:
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-        return True
+            await reader.link.finish()
 
     def _write_all(self) -> None:
         for channel in self._channels.values():
-            cache: dict[int, tuple[bytes, int]] = {}
+            cache: Blocks = {}
             for reader in list(channel.readers):
                 self._write(channel, reader, cache)
 
-    def _write(self, channel: Channel, reader: Reader, cache: dict[int, tuple[bytes, int]]) -> None:
+    def _write(self, channel: Channel, reader: Reader, cache: Blocks) -> None:
         """Write to a reader what it lacks, as far as its connection takes it without waiting."""
         while reader.task is None and not reader.ended:
-            block = channel.next_bytes(reader, cache)
+            if reader.own_row is not None and channel.ring.begins(reader.place):
+                self._busy(reader, self._begin(channel, reader, reader.own_row))
+                return
+            block = channel.ring.next_bytes(reader.place, cache)
             if not block:
                 return
             self._send(channel, reader, block)
 
     def _send(self, channel: Channel, reader: Reader, block: bytes) -> None:
-        writing = reader.send({"type": "http.response.body", "body": block, "more_body": True}).__await__()
+        writing = reader.link.write(block).__await__()
         try:
             waits_for = next(writing)
         except StopIteration:
@@ -242,8 +216,11 @@ class Hub:
         except Exception:  # noqa: BLE001 - whatever a server raises for a dead connection ends this reader only
             reader.end()
             return
+        self._busy(reader, self._drain(channel, reader, _resumed(writing, waits_for)))
+
+    def _busy(self, reader: Reader, work: Any) -> None:
         reader.busy_since = self._clock()
-        reader.task = asyncio.ensure_future(self._drain(channel, reader, _resumed(writing, waits_for)))
+        reader.task = asyncio.ensure_future(work)
 
     async def _drain(self, channel: Channel, reader: Reader, writing: Awaitable[None]) -> None:
         try:
@@ -252,6 +229,24 @@ class Hub:
             raise
         except Exception:  # noqa: BLE001 - see _send
             reader.end()
+        reader.task = None
+        channel.ring.coalesce(reader.place)
+        self._write(channel, reader, {})
+
+    async def _begin(self, channel: Channel, reader: Reader, own_row: Callable[[], Awaitable[Row | None]]) -> None:
+        """Begin a stream of one player's messages with a snapshot of that player's row."""
+        ring, place = channel.ring, reader.place
+        try:
+            epoch, seq, row = ring.epoch, ring.board.seq, await own_row()
+            while epoch != ring.epoch:  # looked up in a history that was replaced meanwhile
+                epoch, seq, row = ring.epoch, ring.board.seq, await own_row()
+        except asyncio.CancelledError:
+            raise
+        except Exception:  # noqa: BLE001 - the row cannot be had now (database, reorganisation): this reader comes again
+            reader.end()
+            return
+        place.opening += place.wire.event(epoch, seq, "snapshot", ring.snapshot_of([] if row is None else [row], seq))
+        place.cursor = seq + 1
         reader.task = None
         self._write(channel, reader, {})
 
@@ -264,13 +259,13 @@ class Hub:
             self.beat()
 
     def beat(self) -> None:
-        """Send every reader that is not busy a comment; end those that have been busy for too long."""
+        """Send every reader that is not busy a sign of life; end those that have been busy for too long."""
         now = self._clock()
         for channel in self._channels.values():
-            comment = b": %d\n\n" % (channel.next_seq - 1)
+            ring = channel.ring
             for reader in list(channel.readers):
                 if reader.task is None:
-                    self._send(channel, reader, comment)
+                    self._send(channel, reader, reader.place.wire.beat(ring.epoch, ring.next_seq - 1))
                 elif now - reader.busy_since > STUCK_S:
                     reader.end()
 
@@ -280,28 +275,6 @@ class Hub:
         for channel in self._channels.values():
             for reader in channel.readers:
                 reader.end()
-
-
-HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-store, no-transform"),
-    (b"x-accel-buffering", b"no"),  # nginx would hold events back
-]
-
-
-def _unbroken(tail: Sequence[tuple[int, str, bytes]], seq: int) -> list[tuple[int, str, bytes]]:
-    """Return the newest messages that lead up to `seq` without a gap."""
-    kept: list[tuple[int, str, bytes]] = []
-    for message in reversed(tail):
-        if message[0] != seq - len(kept):
-            break
-        kept.append(message)
-    return kept[::-1]
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 @types.coroutine

@@ -193,6 +193,9 @@ PROBLEMS: dict[str, Problem] = {
         "The board is configured in the indexer's settings, `[games.<id>.boards.<name>]`, as every game's `default` "
         "is; it is changed there. Boards made over HTTP are changed over HTTP.",
     ),
+    "UPGRADE_REQUIRED": Problem(
+        426, "Upgrade required", "The address takes WebSocket connections; `…/stream` has the same messages over HTTP."
+    ),
     "BODY_TOO_LARGE": Problem(
         413, "Body too large", "Bodies are limited to 256 KiB, or 1 MiB where the ruleset takes a replay."
     ),

@@ -3,7 +3,7 @@
 Pure.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -60,15 +60,33 @@ class HistoryQuery(Query, frozen=True):
     cursor: Cursor | None = None
 
 
+After = Annotated[str, msgspec.Meta(max_length=64, description="id of the last event seen")]
+Player = Annotated[
+    str, msgspec.Meta(max_length=42, description="only what concerns this player, whose row the snapshot then holds")
+]
+
+
 class StreamQuery(Query, frozen=True):
-    """Where a stream goes on."""
+    """Where a stream goes on, and what it leaves out."""
 
-    after: Annotated[str, msgspec.Meta(max_length=64, description="id of the last event seen")] | None = None
+    after: After | None = None
+    player: Player | None = None
 
 
-def address(text: str) -> bytes:
-    """Return the address in a path; CallerError PLAYER_INVALID."""
+class SocketQuery(Query, frozen=True):
+    """Where a WebSocket stream goes on, what it leaves out, and whether the client speaks first."""
+
+    after: After | None = None
+    player: Player | None = None
+    hello: Annotated[
+        Literal["wait"],
+        msgspec.Meta(description="`wait`: begin after the client's first message, `{after?, key?}`"),
+    ] | None = None  # fmt: skip
+
+
+def address(text: str, pointer: str = "{address}") -> bytes:
+    """Return the address in a path (or a parameter); CallerError PLAYER_INVALID."""
     try:
-        return read_address(text, "{address}")
+        return read_address(text, pointer)
     except PayloadError as error:
         raise CallerError(error.code, error.detail) from None

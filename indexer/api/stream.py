@@ -3,53 +3,132 @@
 Touches HTTP through ASGI only; the writing is done by `indexer.stream`.
 """
 
-from indexer.api.params import LIST_ERRORS, PATHS, StreamQuery
+from collections.abc import Awaitable
+from functools import partial
+
+from indexer.api.params import LIST_ERRORS, PATHS, Player, StreamQuery, address
+from indexer.frames import SSE, parse_event_id
 from indexer.messages import (
     AbsentMessage,
     FinalMessage,
     RetractMessage,
+    Row,
     ScoreMessage,
     SeasonMessage,
     Snapshot,
     StandingMessage,
+    checksummed,
 )
 from indexer.reading import Reading
-from indexer.stream import Hub, parse_event_id
-from relay.api.operations import Call, Operation, Receive, Response, Send
-from relay.errors import WorldError
+from indexer.stream import Hub, Wish
+from relay.api.operations import Call, Credential, Operation, Receive, Response, Send
+from relay.errors import CallerError, WorldError
 
 Events = Snapshot | ScoreMessage | StandingMessage | AbsentMessage | FinalMessage | RetractMessage | SeasonMessage
 
-DESCRIPTION = """\
-`id: <epoch>-<seq>`, `event:` one of `snapshot`, `score`, `standing`, `final`, `retract`, `season`; `data:` is JSON with
-the same `type`. The first event is a `snapshot` of the top 100, unless `Last-Event-ID` (or `?after=`) names an event
-that is still kept: then the stream goes on behind it, without gap or repeat. `seq` is consecutive per board; a new
-`snapshot` replaces everything known. A `standing` gives one player's new row (`rank` null: off the board); the ranks
+FLAG_READERS = frozenset({"auditor", "admin"})
+STREAM_ERRORS = (*LIST_ERRORS, "PLAYER_INVALID")
+HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store, no-transform"),
+    (b"x-accel-buffering", b"no"),  # nginx would hold events back
+]
+
+MESSAGES = """\
+The first event is a `snapshot` of the top 100, unless the id of an event that is still kept is given: then the stream
+goes on behind it, without gap or repeat. `seq` is consecutive per board; a new `snapshot` replaces everything known, \
+also for a reader that was too slow. A `standing` gives one player's new row (`rank` null: off the board); the ranks
 of others follow from sorting by `score` (in the snapshot's `order`), then `position` (ascending); with `ties` shared,
-equal scores share a rank. A `season` begins another one: its `rows` replace all known. A comment every 15 s keeps the
-connection."""
+equal scores share a rank. A `season` begins another one: its `rows` replace all known. With `?player=` the snapshot
+holds only that player's row and the messages about others are left out (`seq` then rises with gaps). Who has an auditor
+or admin key also gets `flag`: the state of an audit flag of the game, without a number of its own; after a reconnect
+the newest come again, and a later one with the same `id` replaces the earlier."""
+
+DESCRIPTION = f"""\
+`id: <epoch>-<seq>`, `event:` one of `snapshot`, `score`, `standing`, `final`, `retract`, `season`, `flag`; `data:` is
+JSON with the same `type`. `Last-Event-ID` (or `?after=`) resumes. {MESSAGES} A comment with the last `seq` every 15 s
+keeps the connection."""
+
+
+class SseLink:
+    """One event stream's connection."""
+
+    wire = SSE
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive, self._send = receive, send
+
+    async def accept(self) -> None:
+        """Answer 200 and leave the body open."""
+        await self._send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+
+    def write(self, block: bytes) -> Awaitable[None]:
+        """Write some frames; waits while the connection is full."""
+        return self._send({"type": "http.response.body", "body": block, "more_body": True})
+
+    async def gone(self) -> None:
+        """Wait until the client has left."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def finish(self) -> None:
+        """End the body."""
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class Wishes:
+    """Reads what a stream's reader asks for, the same on every transport."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+
+    def board(self, call: Call) -> int:
+        """Return the number of the board in the path; CallerError GAME_UNKNOWN or BOARD_UNKNOWN."""
+        return self._reading.board(call.path["gameId"], call.path["board"]).number
+
+    def of(self, call: Call, after: str, player: Player | None, credential: Credential | None) -> Wish:
+        """Return the wish; CallerError PLAYER_INVALID."""
+        game_id = call.path["gameId"]
+        flags = credential is not None and credential.role in FLAG_READERS and credential.game_id in {None, game_id}
+        if player is None:
+            return Wish(parse_event_id(after), flags=flags)
+        raw = address(player, "?player")
+        own_row = partial(self._row, game_id, call.path["board"], raw)
+        return Wish(parse_event_id(after), checksummed(raw), own_row, flags)
+
+    async def _row(self, game_id: str, board: str, player: bytes) -> Row | None:
+        try:
+            return (await self._reading.around(game_id, board, None, player, 1)).rows[0]
+        except CallerError:  # not on the board
+            return None
+
+
+def full() -> WorldError:
+    """Return the 503 of a stream that cannot begin."""
+    return WorldError("NOT_READY", "No further stream can be opened now.", headers={"Retry-After": "2"})
 
 
 class Streams:
     """The operation."""
 
     def __init__(self, reading: Reading, hub: Hub) -> None:
-        self._reading = reading
+        self._wishes = Wishes(reading)
         self._hub = hub
 
     async def stream(self, call: Call, receive: Receive, send: Send) -> None:
         """Write the stream until either side ends it."""
-        board = self._reading.board(call.path["gameId"], call.path["board"])
+        board = self._wishes.board(call)
         last = call.headers.get(b"last-event-id", b"").decode("latin-1") or call.query.after or ""
-        if not await self._hub.serve(board.number, parse_event_id(last), receive, send):
-            raise WorldError("NOT_READY", "No further stream can be opened now.", headers={"Retry-After": "2"})
+        wish = self._wishes.of(call, last, call.query.player, call.credential)
+        if not await self._hub.serve(board, SseLink(receive, send), wish):
+            raise full()
 
     def operations(self) -> list[Operation]:
         """Return the declaration."""
         return [
             Operation(
                 "GET", "/api/leaderboards/{gameId}/{board}/stream", "A board as it changes", self.stream,
-                {200: Response(Events, "events, one JSON document each", "text/event-stream")}, LIST_ERRORS,
+                {200: Response(Events, "events, one JSON document each", "text/event-stream")}, STREAM_ERRORS,
                 query=StreamQuery, parameters=PATHS, stream=True, tag="Leaderboards", description=DESCRIPTION,
                 request_headers={"Last-Event-ID": "id of the last event seen"},
             )

@@ -6,7 +6,7 @@ Touches the database through `Database.read` and the one `Writer`.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from sqlalchemy import Connection, delete, func, select, union
+from sqlalchemy import Connection, select, union
 
 from indexer.boards import BoardConfig
 from indexer.events import Header, Mark
@@ -15,12 +15,14 @@ from indexer.messages import Entry
 from indexer.ordering import block_of
 from indexer.state import Identity, Outcome, State, Step
 from indexer.store import board_admin, load
+from indexer.store import stream as log_of
 from indexer.store.board_admin import BoardRow, By, Change, Put
 from indexer.store.commit import commit_step
 from indexer.store.learn import learn
 from indexer.store.ledger import ENTRY, SqlLedger, season_keys
 from indexer.store.rebuild import Progress, rebuild
-from indexer.store.tables import batches, rulings, scores, standings, stream
+from indexer.store.tables import batches, rulings, scores, standings
+from indexer.stream_ring import Told
 from relay.store.engine import Database
 from relay.store.migrate import upgrade
 from relay.store.writer import Writer
@@ -128,23 +130,15 @@ class Store:
             lambda connection: list(connection.scalars(query.order_by(standings.c.season_s.desc())))
         )
 
-    async def stream_tail(self, board: int, limit: int) -> list[tuple[int, str, bytes]]:
-        """Return the newest messages of a board as (seq, kind, body), oldest first."""
-        return await self._database.read(lambda connection: load.stream_tail(connection, board, limit))
+    async def stream_tail(self, log: int, limit: int) -> list[Told]:
+        """Return the newest messages of a board's log (or the flags of minus a game), oldest first."""
+        return await self._database.read(lambda connection: log_of.tail(connection, log, limit))
 
     async def prune_stream(self, keep: int, older_than_ms: int) -> int:
-        """Delete messages that are both older than that and not among the newest `keep` of their board."""
-
-        def job(connection: Connection) -> int:
-            before_ms = self._database.now_ms(connection) - older_than_ms
-            deleted = 0
-            newest = select(stream.c.board, func.max(stream.c.seq)).group_by(stream.c.board)
-            for board, seq in connection.execute(newest).all():
-                old = (stream.c.board == board, stream.c.seq <= seq - keep, stream.c.at_ms < before_ms)
-                deleted += connection.execute(delete(stream).where(*old)).rowcount
-            return deleted
-
-        return await self._writer.run(job)
+        """Delete messages that are both older than that and not among the newest `keep` of their log."""
+        return await self._writer.run(
+            lambda connection: log_of.prune(connection, keep, self._database.now_ms(connection) - older_than_ms)
+        )
 
     # ---------------------------------------------------------- boards' configuration
 

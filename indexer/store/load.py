@@ -114,13 +114,6 @@ def remove(connection: Connection, number: int) -> None:
         connection.execute(delete(column.table).where(column == number))
 
 
-def stream_tail(connection: Connection, board: int, limit: int) -> list[tuple[int, str, bytes]]:
-    """Return the newest messages of a board as (seq, kind, body), oldest first."""
-    query = select(stream.c.seq, stream.c.kind, stream.c.body).where(stream.c.board == board)
-    rows = connection.execute(query.order_by(stream.c.seq.desc()).limit(limit)).all()
-    return [(seq, kind, body) for seq, kind, body in reversed(rows)]
-
-
 def _window(connection: Connection, ranked: Standings, final_block: int) -> Window:
     rows = top_rows(SqlLedger(connection), ranked.config, ranked.page(None, ROWS), final_block)
     return Window(ranked.config, rows, total=len(ranked))

@@ -8,24 +8,24 @@ import itertools
 import logging
 import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from time import perf_counter
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 import msgspec
-from starlette.routing import BaseRoute, Route, Router
+from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
 
 from relay import strict_json
 from relay.api import cors
-from relay.api.operations import Answer, Authenticate, Call, Operation, Receive, Scope, Send
+from relay.api.bodies import ClientGoneError, read_body
+from relay.api.operations import Answer, Authenticate, Call, Credential, Operation, Receive, Scope, Send
 from relay.api.problems import problem
 from relay.errors import CallerError, FairscoreError, FieldError, OurError
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._~:@/+=-]{1,128}")
 WHOLE = re.compile(r"-?[0-9]{1,18}")
-DISCARD_MAX = 16 * 1024 * 1024
 BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/=-]{1,512}) *", re.IGNORECASE)
 
 log = logging.getLogger(__name__)
@@ -38,12 +38,8 @@ class Observe(Protocol):
         """Record one answer; `route` is the declared path, or empty where none matched."""
 
 
-class ClientGoneError(Exception):
-    """There is nobody to answer: the client closed the connection early, or has all it asked for."""
-
-
 class Api:
-    """Serves `operations` by Starlette's router; websockets and whatever else comes go to `routes` of others."""
+    """Serves `operations` by Starlette's router; what is at no declared path goes to `routes` of others."""
 
     def __init__(
         self,
@@ -66,7 +62,11 @@ class Api:
         # Routes are tried in order: what has no parameter first, so that none is taken for another's parameter.
         ordered = sorted(places.values(), key=lambda place: "{" in place.path)
         self._router = Router(
-            [*(Route(place.path, place) for place in ordered), *routes],
+            [
+                *(Route(place.path, place) for place in ordered),
+                *(WebSocketRoute(place.path, place) for place in ordered if place.has_socket),
+                *routes,
+            ],
             redirect_slashes=False,
             default=_Place(self, ""),
         )
@@ -82,14 +82,7 @@ class Api:
     async def serve(self, place: "_Place", scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request that was routed to `place`."""
         started = perf_counter()
-        headers: dict[bytes, bytes] = dict(scope["headers"])
-        given = headers.get(b"x-request-id")
-        if given is not None and REQUEST_ID.fullmatch(given):
-            request_id = given.decode()
-        else:
-            request_id = f"{self._id_prefix}{next(self._id_count):x}"
-        call = Call(scope, headers, request_id)
-        call.path = scope.get("path_params", {})
+        call = self._call(scope)
         method = scope["method"]
         if method == "HEAD" and "HEAD" not in place.methods:
             method = "GET"
@@ -106,6 +99,45 @@ class Api:
             if self._observe is not None:
                 self._observe(method, place.path, answered.status, perf_counter() - started)
 
+    def _call(self, scope: Scope) -> Call:
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        given = headers.get(b"x-request-id")
+        if given is not None and REQUEST_ID.fullmatch(given):
+            request_id = given.decode()
+        else:
+            request_id = f"{self._id_prefix}{next(self._id_count):x}"
+        call = Call(scope, headers, request_id, self._identify)
+        call.path = scope.get("path_params", {})
+        return call
+
+    async def serve_socket(self, place: "_Place", scope: Scope, receive: Receive, send: Send) -> None:
+        """Run a WebSocket's endpoint; an error before it accepts is answered instead of the handshake."""
+        call = self._call(scope)
+        operation = place.methods.get("GET")
+        accepted = False
+
+        async def send_noting(message: Any) -> None:
+            nonlocal accepted
+            accepted = accepted or message["type"] == "websocket.accept"
+            await send(message)
+
+        try:
+            if operation is None or not operation.socket:
+                raise CallerError("NOT_FOUND", "There is no WebSocket at this address.")  # noqa: TRY301 - answered below
+            await self._admit(operation, call)
+            if operation.query is not None:
+                call.query = read_query(operation.query, scope["query_string"])
+            await operation.endpoint(call, receive, send_noting)  # type: ignore[call-arg]
+        except FairscoreError as error:
+            if accepted:
+                raise
+            await _refuse_socket(problem(error, call.request_id), call, send)
+        except Exception:
+            if accepted:
+                raise
+            log.exception("unhandled error", extra={"request_id": call.request_id})
+            await _refuse_socket(problem(OurError(), call.request_id), call, send)
+
     async def _answer(self, place: "_Place", method: str, call: Call, receive: Receive) -> Answer | None:
         """Return the answer, None if the client is gone."""
         try:
@@ -115,6 +147,8 @@ class Api:
             if operation is None:
                 return _other_method(place, method, call)
             await self._admit(operation, call)
+            if operation.socket:
+                raise _upgrade_required()  # noqa: TRY301 - one place answers
             if operation.query is not None:
                 call.query = read_query(operation.query, call.scope["query_string"])
             if operation.request is not None:
@@ -146,11 +180,14 @@ class Api:
             allowed = ", ".join(sorted(operation.roles))
             raise forbidden_role(call.credential.role, allowed)
 
-    async def _credential(self, presented: bytes) -> Any:
+    async def _credential(self, presented: bytes) -> Credential:
         found = BEARER.fullmatch(presented.decode("latin-1"))
+        return await self._identify("" if found is None else found[1])
+
+    async def _identify(self, key: str) -> Credential:
         credential = None
-        if found is not None and self._authenticate is not None:
-            credential = await self._authenticate(found[1])
+        if key and self._authenticate is not None:
+            credential = await self._authenticate(key)
         if credential is None:
             raise unauthenticated("The key presented is unknown, expired or revoked.", presented=True)
         return credential
@@ -211,6 +248,11 @@ class _Place:
         self.methods: dict[str, Operation] = {}
         self.decoders: dict[str, msgspec.json.Decoder[Any]] = {}
 
+    @property
+    def has_socket(self) -> bool:
+        """Whether a WebSocket is here."""
+        return any(operation.socket for operation in self.methods.values())
+
     def add(self, operation: Operation) -> None:
         """Declare one more method here."""
         if operation.method in self.methods:
@@ -223,7 +265,24 @@ class _Place:
         if scope["type"] == "http":
             await self._api.serve(self, scope, receive, send)
         elif scope["type"] == "websocket":
-            await send({"type": "websocket.close"})
+            await self._api.serve_socket(self, scope, receive, send)
+
+
+async def _refuse_socket(answered: Answer, call: Call, send: Send) -> None:
+    """Answer a handshake with an error (ASGI's `websocket.http.response` extension)."""
+    headers = [
+        (b"x-request-id", call.request_id.encode()),
+        (b"content-type", answered.media_type),
+        *answered.headers,
+    ]
+    await send({"type": "websocket.http.response.start", "status": answered.status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": answered.body})
+
+
+def _upgrade_required() -> CallerError:
+    """Return the 426 (RFC 9110, section 15.5.22) of a plain request where a WebSocket is."""
+    headers = {"Upgrade": "websocket", "Connection": "upgrade"}
+    return CallerError("UPGRADE_REQUIRED", "This address takes a WebSocket handshake (RFC 6455).", headers=headers)
 
 
 def unauthenticated(detail: str, *, presented: bool) -> CallerError:
@@ -237,55 +296,6 @@ def forbidden_role(role: str, allowed: str) -> CallerError:
     challenge = 'Bearer realm="fairscore", error="insufficient_scope"'
     detail = f"A {role} key may not do this; it takes one of: {allowed}."
     return CallerError("FORBIDDEN_ROLE", detail, headers={"WWW-Authenticate": challenge})
-
-
-async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:
-    """Return the whole body of at most `limit` bytes.
-
-    Raises:
-        CallerError: BODY_TOO_LARGE (before reading, where the length is announced), MEDIA_TYPE_UNSUPPORTED.
-        ClientGoneError: the connection was closed first.
-    """
-    kind = headers.get(b"content-type")
-    if kind is not None and kind != b"application/json":
-        _check_media_type(kind)
-    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        raise CallerError("MEDIA_TYPE_UNSUPPORTED", "Bodies are taken as they are, without content encoding.")
-    announced = headers.get(b"content-length", b"0")
-    if len(announced) > 15 or (announced.isdigit() and int(announced) > limit):
-        if b"expect" not in headers:  # who asks first has sent nothing
-            await _discard(receive)
-        raise _too_large(limit)
-    chunks: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGoneError
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > limit:
-            if message.get("more_body", False):
-                await _discard(receive)
-            raise _too_large(limit)
-        if not message.get("more_body", False):
-            return b"".join((*chunks, chunk)) if chunks else chunk
-        chunks.append(chunk)
-
-
-async def _discard(receive: Receive) -> None:
-    """Take the rest of a body that is refused, within reason, and keep none of it.
-
-    A connection closed over unread bytes is reset, and the reset takes the answer with it.
-    """
-    size = 0
-    while size < DISCARD_MAX:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGoneError
-        size += len(message.get("body", b""))
-        if not message.get("more_body", False):
-            return
 
 
 def read_query(kind: type[msgspec.Struct], query_string: bytes) -> msgspec.Struct:
@@ -338,15 +348,3 @@ def _other_method(place: _Place, method: str, call: Call) -> Answer:
         raise CallerError("METHOD_NOT_ALLOWED", f"This address takes {allow}.", headers={"Allow": allow})
     headers = ((b"allow", allow.encode()), *cors.preflight(call.headers, allow))
     return Answer(204, b"", b"", headers)
-
-
-def _check_media_type(kind: bytes) -> None:
-    essence, _, parameters = kind.decode("latin-1").lower().partition(";")
-    essence, charset = essence.strip(), parameters.strip().replace('"', "")
-    json_like = essence == "application/json" or (essence.startswith("application/") and essence.endswith("+json"))
-    if not json_like or (charset.startswith("charset=") and charset not in {"charset=utf-8", "charset=utf8"}):
-        raise CallerError("MEDIA_TYPE_UNSUPPORTED", "Send the body as application/json in UTF-8.")
-
-
-def _too_large(limit: int) -> CallerError:
-    return CallerError("BODY_TOO_LARGE", f"Bodies are limited to {limit} bytes here.")

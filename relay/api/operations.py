@@ -17,6 +17,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 JSON = b"application/json"
 BODY_MAX = 256 * 1024
+FRAMES = "fairscore.frames"  # ASGI message of our own WebSocket server: `frames`, bytes that are framed already
 PUBLIC = None  # `roles` of an operation that anybody may call
 
 _encoder = msgspec.json.Encoder()
@@ -37,6 +38,9 @@ class Authenticate(Protocol):
         """Return the credential of `token`."""
 
 
+Identify = Callable[[str], Awaitable[Credential]]  # of a presented key; CallerError NOT_AUTHENTICATED
+
+
 class Answer(NamedTuple):
     """What an endpoint returns: status, body, media type, further headers (lower-case names)."""
 
@@ -54,10 +58,11 @@ def answer(value: object, status: int = 200, headers: Headers = ()) -> Answer:
 class Call:
     """One request as an endpoint sees it. `query` and `body` are values of the operation's declared types."""
 
-    __slots__ = ("body", "credential", "headers", "origin_allowed", "path", "query", "request_id", "scope")
+    __slots__ = ("body", "credential", "headers", "identify", "origin_allowed", "path", "query", "request_id", "scope")
 
-    def __init__(self, scope: Scope, headers: dict[bytes, bytes], request_id: str) -> None:
+    def __init__(self, scope: Scope, headers: dict[bytes, bytes], request_id: str, identify: Identify) -> None:
         self.scope = scope
+        self.identify = identify  # for a key that comes after the headers, as a WebSocket's first message may bring it
         self.headers = headers
         self.request_id = request_id
         self.path: Mapping[str, str] = {}
@@ -89,7 +94,8 @@ class Operation:
 
     `request` is the type of the body; it is decoded strictly before the endpoint runs, unless `raw_body`, where the
     endpoint gets bytes and decodes them to that type itself. With `stream` the endpoint is plain ASGI:
-    `endpoint(call, receive, send)`, request id and CORS headers are added to what it sends.
+    `endpoint(call, receive, send)`, request id and CORS headers are added to what it sends. With `socket` it is plain
+    ASGI of a WebSocket, not accepted yet; what it raises before accepting is answered as to any other request.
     `roles` None means open; a key that is presented is checked all the same.
     """
 
@@ -110,5 +116,6 @@ class Operation:
     aliases: tuple[str, ...] = ()
     body_max: int = BODY_MAX
     stream: bool = False
+    socket: bool = False
     hidden: bool = False  # served, but no part of the documented interface (pages)
     operation_id: str = ""

@@ -195,7 +195,7 @@ def test_a_reader_that_never_reads_is_bounded_and_cut_off(serving: Serving) -> N
 
 def test_a_slow_reader_gets_a_snapshot_instead_of_what_it_missed(serving: Serving, monkeypatch: Any) -> None:
     """Behind the ring the sum of the missed messages is sent, not the messages."""
-    monkeypatch.setattr("indexer.stream.RING", 50)
+    monkeypatch.setattr("indexer.stream_ring.RING", 50)
     with socket.socket() as slow:
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         slow.connect(("127.0.0.1", serving.port))

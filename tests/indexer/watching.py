@@ -5,17 +5,19 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from indexer.api.stream import SseLink
 from indexer.archive import Archive
 from indexer.boards import BoardConfig
 from indexer.fold import Evidence
 from indexer.follower import Chain, Follower, Plan
+from indexer.frames import parse_event_id
 from indexer.messages import checksummed
 from indexer.ordering import block_of, log_index_of
 from indexer.standings import Standings
 from indexer.state import State
 from indexer.store.access import Store
 from indexer.store.schema import metadata
-from indexer.stream import Hub, Resume, parse_event_id
+from indexer.stream import Hub, Wish
 from relay.store.engine import Database
 from relay.store.writer import Writer
 
@@ -173,8 +175,8 @@ class Watching:
     async def join(self, earlier: Reader | None = None, board: int = 1) -> Reader:
         """Open a stream; a client whose connection was lost keeps what it knew and asks for what it missed."""
         reader = Reader(earlier)
-        resume: Resume | None = parse_event_id(reader.last_id)
-        reader.task = asyncio.create_task(self.hub.serve(board, resume, reader.receive, reader.send))
+        wish = Wish(parse_event_id(reader.last_id))
+        reader.task = asyncio.create_task(self.hub.serve(board, SseLink(reader.receive, reader.send), wish))
         await asyncio.sleep(0)
         return reader
 
