@@ -8,9 +8,11 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 from rich.console import Console
 
 from relay.config import Settings, settings
+from relay.errors import StartupError
 
 Home = Annotated[Path | None, typer.Option(help="Folder of all local state.  [default: ./.fairscore]")]
 Host = Annotated[str | None, typer.Option(help="Interface to listen on.  [default: 127.0.0.1]")]
@@ -37,5 +39,7 @@ def read_settings(**overrides: Any) -> Settings:
     except ValidationError as wrong:
         for error in wrong.errors(include_input=False, include_url=False):
             name = "_".join(str(part) for part in error["loc"]).upper()
-            complaints.print(f"FAIRSCORE_{name}: {error['msg']}", markup=False)
+            complaints.print(f"FAIRSCORE_{name}: {error['msg'].removeprefix('Value error, ')}", markup=False)
         raise typer.Exit(2) from None
+    except SettingsError as wrong:  # its text names field and source, and quotes nothing
+        raise StartupError(f"a setting that is a table must be JSON in the environment: {wrong}") from None

@@ -5,6 +5,7 @@ Reads the environment, through `relay.config_sources`.
 
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
@@ -55,7 +56,9 @@ class Settings(SourcedSettings):
     )
     in_flight: int = Field(16, ge=1, le=64, description="transactions per key that are in no block yet, at most")
     fees: FeeKind = Field("auto", description="`eip1559`, `legacy`, or `auto`: what the chain's blocks show")
-    fee_cap_gwei: int = Field(500, ge=1, description="most that is offered per gas; at it a stuck transaction waits")
+    fee_cap_gwei: int = Field(
+        500, ge=1, le=10**9, description="most that is offered per gas; at it a stuck transaction waits"
+    )
     webhooks: dict[str, dict[str, Any]] = Field(
         default_factory=dict, repr=False, description="receivers of events, in TOML: `[webhooks.<name>]`"
     )
@@ -73,8 +76,8 @@ class Settings(SourcedSettings):
     @field_validator("rpc_url")
     @classmethod
     def _http(cls, value: str) -> str:
-        if any(not url.lower().startswith(("http://", "https://")) for url in _urls(value)):
-            raise ValueError("a JSON-RPC endpoint's address begins with http:// or https://")
+        if not all(map(_is_http, _urls(value))):
+            raise ValueError("a JSON-RPC endpoint's address begins with http:// or https://, host and port follow")
         return value
 
     @field_validator("gas_key_file", "gas_signer", mode="before")
@@ -97,6 +100,14 @@ class Settings(SourcedSettings):
 
 def _urls(text: str) -> list[str]:
     return text.replace(",", " ").split()
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # no port, or half an IPv6 address
+        return False
 
 
 def settings(**overrides: Any) -> Settings:

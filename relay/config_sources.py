@@ -84,7 +84,15 @@ class _FromFile(PydanticBaseSettingsSource):
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
         path = os.environ.get(f"{PREFIX}{field_name.upper()}_FILE") if field_name in FROM_FILE else None
-        return (Path(path).read_text().strip() if path else None), field_name, False
+        return (self._text(field_name, Path(path)) if path else None), field_name, False
+
+    @staticmethod
+    def _text(name: str, path: Path) -> str:
+        try:
+            return path.read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "not text"
+            raise StartupError(f"{PREFIX}{name.upper()}_FILE names {path}, which cannot be read ({why})") from None
 
     def __call__(self) -> dict[str, Any]:
         found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}

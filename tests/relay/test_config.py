@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from indexer.config import IndexerSettings
+from relay.cli_options import read_settings
 from relay.config import Settings, settings
 from relay.errors import StartupError
 
@@ -38,6 +39,22 @@ def test_a_secret_comes_from_the_file_that_holds_it(monkeypatch: pytest.MonkeyPa
     assert found.database == "postgresql://me:hunter2@db/fairscore"
     assert "hunter2" not in repr(found)
     assert "hunter2" not in str(found)
+
+
+@pytest.mark.parametrize("path", ["nowhere", "."])
+def test_a_file_of_a_setting_that_cannot_be_read_is_said(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    """By the variable that names it."""
+    monkeypatch.setenv("FAIRSCORE_RPC_URL_FILE", path)
+    with pytest.raises(StartupError, match="FAIRSCORE_RPC_URL_FILE names"):
+        settings()
+
+
+def test_a_table_in_the_environment_is_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anything else is a sentence of the command line, and quotes nothing of it."""
+    monkeypatch.setenv("FAIRSCORE_WEBHOOKS", "{s3cret")
+    with pytest.raises(StartupError, match="webhooks") as caught:
+        read_settings()
+    assert "s3cret" not in str(caught.value)
 
 
 def test_defaults_need_nothing(tmp_path: Path) -> None:
@@ -81,9 +98,12 @@ def test_one_file_serves_both_packages(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert (settings().port, IndexerSettings().indexer_poll_ms) == (5, 7)
 
 
-def test_the_chains_address_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "url", ["wss://chain/t0ken", "http:///t0ken", "http://chain:99999/t0ken", "http://[::1/t0ken", "http://chain:t0ken"]
+)
+def test_the_chains_address_is_one(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     """Said at once, not after half a minute of trying, and without the token it may hold."""
-    monkeypatch.setenv("FAIRSCORE_RPC_URL", "wss://chain/t0ken")
+    monkeypatch.setenv("FAIRSCORE_RPC_URL", f"http://good,{url}")
     with pytest.raises(ValidationError, match="http://") as caught:
         settings()
     assert "t0ken" not in str(caught.value)
