@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.harness.grounds import GAS, QUICK, Ground, carry, ground
+from tests.harness.grounds import GAS, QUICK, Ground, check_carried, ground
 from tests.harness.outboxes import Bench
 from tests.harness.rpc import rpc
 
@@ -40,7 +40,7 @@ def test_reorgs_that_lose_transactions(depth: int, sqlite_url: str) -> None:
 
     async def run() -> None:
         async with ground(*FAST_BLOCKS) as g:
-            took = await carry(g, sqlite_url, reorgs, settings=DEEP)
+            took = await check_carried(g, sqlite_url, reorgs, settings=DEEP)
             print(f"five reorgs of {depth}: {took:.1f} s")
 
     asyncio.run(run())
@@ -63,7 +63,7 @@ def test_dropped_transactions(sqlite_url: str) -> None:
 
     async def run() -> None:
         async with ground(*FAST_BLOCKS) as g:
-            took = await carry(g, sqlite_url, drops)
+            took = await check_carried(g, sqlite_url, drops)
             print(f"{len(dropped)} transactions dropped: {took:.1f} s")
             assert len(dropped) >= 3
 
@@ -80,7 +80,7 @@ def test_base_fee_spikes(sqlite_url: str) -> None:
 
     async def run() -> None:
         async with ground(*FAST_BLOCKS) as g:
-            took = await carry(g, sqlite_url, spikes)
+            took = await check_carried(g, sqlite_url, spikes)
             print(f"three spikes: {took:.1f} s")
 
     asyncio.run(run())
@@ -97,7 +97,7 @@ def test_a_lasting_spike_is_outbid(sqlite_url: str) -> None:
 
     async def run() -> None:
         async with ground(*FAST_BLOCKS) as g:
-            took = await carry(g, sqlite_url, spike)
+            took = await check_carried(g, sqlite_url, spike)
             blocks = range(int(rpc(g.anvil.url, "eth_blockNumber"), 16) + 1)
             sent = [
                 transaction
@@ -125,7 +125,7 @@ def test_mining_stops_and_goes_on(sqlite_url: str) -> None:
 
     async def run() -> None:
         async with ground(*FAST_BLOCKS) as g:
-            took = await carry(g, sqlite_url, pause)
+            took = await check_carried(g, sqlite_url, pause)
             print(f"a pause: {took:.1f} s")
 
     asyncio.run(run())
@@ -143,7 +143,7 @@ def test_kinds_of_chains(options: tuple[str, ...], database_url: str) -> None:
         async with ground(*options) as g:
             legacy = "baseFeePerGas" not in rpc(g.anvil.url, "eth_getBlockByNumber", "latest", False)
             assert legacy == ("berlin" in options)
-            took = await carry(g, database_url)
+            took = await check_carried(g, database_url)
             print(f"{options}: {took:.1f} s")
 
     asyncio.run(run())
@@ -154,7 +154,7 @@ def test_the_finalized_tag(sqlite_url: str) -> None:
 
     async def run() -> None:
         async with ground(*FAST_BLOCKS) as g:
-            took = await carry(g, sqlite_url, settings=replace(QUICK, confirmations=0))
+            took = await check_carried(g, sqlite_url, settings=replace(QUICK, confirmations=0))
             print(f"finalized: {took:.1f} s")
             assert took > 3
 
@@ -182,7 +182,7 @@ def test_a_chain_gone_mad(seed: int, database_url: str) -> None:
 
     async def run() -> None:
         async with ground(*FAST_BLOCKS) as g:
-            took = await carry(g, database_url, madness, count=300, settings=DEEP, timeout_s=180)
+            took = await check_carried(g, database_url, madness, count=300, settings=DEEP, timeout_s=180)
             print(f"seed {seed}: {took:.1f} s")
 
     asyncio.run(run())

@@ -6,7 +6,7 @@ import pytest
 
 from tests.faults.test_outbox_proxy import FAST_BLOCKS
 from tests.harness.fault_proxy import EVERY, STALE_HEAD, WRONG_CHAIN, Fault, always, fault_proxy
-from tests.harness.grounds import Ground, carry, ground
+from tests.harness.grounds import Ground, check_carried, ground
 from tests.harness.outboxes import Bench
 
 
@@ -21,7 +21,7 @@ def test_the_first_of_two_is_of_no_use(fault: Fault, sqlite_url: str) -> None:
     async def run() -> None:
         async with ground(*FAST_BLOCKS) as g:
             with fault_proxy(g.anvil.url) as second:
-                took = await carry(g, sqlite_url, turn, others=[second.url], timeout_s=40)
+                took = await check_carried(g, sqlite_url, turn, others=[second.url], timeout_s=40)
                 print(f"{fault.name}: {g.proxy.met[fault.name]} times, {took:.1f} s")
                 assert g.proxy.met[fault.name] > 0
                 assert second.asked["eth_sendRawTransaction"] > 0
@@ -45,7 +45,7 @@ def test_the_first_moves_to_another_chain(sqlite_url: str) -> None:
     async def run() -> None:
         async with ground(*FAST_BLOCKS) as g:
             with fault_proxy(g.anvil.url) as second:
-                await carry(g, sqlite_url, move, others=[second.url], count=600, waves=40)
+                await check_carried(g, sqlite_url, move, others=[second.url], count=600, waves=40)
                 assert g.proxy.asked["eth_sendRawTransaction"] == sent[0]
                 assert second.asked["eth_sendRawTransaction"] > sent[0]
 
@@ -66,7 +66,7 @@ def test_both_lag_in_turn(sqlite_url: str) -> None:
                         where.proxy.plan, second.plan = (lambda _calls: None), always(STALE_HEAD)
                         await asyncio.sleep(0.7)
 
-                took = await carry(g, sqlite_url, turns, others=[second.url], waves=6)
+                took = await check_carried(g, sqlite_url, turns, others=[second.url], waves=6)
                 print(f"in turn: {took:.1f} s")
                 assert g.proxy.met[STALE_HEAD.name] > 0
 

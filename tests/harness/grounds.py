@@ -86,7 +86,7 @@ async def calm(_ground: Ground, _bench: Bench) -> None:
     """Nothing happens."""
 
 
-async def carry(
+async def check_carried(
     where: Ground,
     url: str,
     disturb: Disturb = calm,
