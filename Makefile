@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 NODE := PATH="$(CURDIR)/$(BIN):$$PATH"
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow unit contracts gas bench bench-smoke lint types artifact-check lock clean
+.PHONY: help run test test-slow unit contracts simulate mutants gas bench bench-smoke lint types artifact-check lock clean
 
 help: ## list what can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 18
@@ -25,6 +25,12 @@ contracts: node_modules/.installed ## run the Solidity tests
 
 test-slow: $(VENV)/.everything node_modules/.installed ## run what takes minutes: the full kill tests
 	$(NODE) $(BIN)/pytest -m slow
+
+simulate: $(VENV)/.everything ## run the outbox's simulator for MINUTES (1) or SEEDS lives, from FIRST_SEED (0) on
+	@$(BIN)/python -m tests.simulator.simulate
+
+mutants: $(VENV)/.everything ## break the outbox in nine ways; the suite must notice each
+	@$(BIN)/python tests/relay/outbox/mutants.py
 
 gas: $(VENV)/.everything node_modules/.installed ## print gas per score beside the goal, measured on anvil
 	$(BIN)/python tests/benchmarks/gas/measure.py

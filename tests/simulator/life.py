@@ -37,6 +37,7 @@ ATTESTER = LocalSigner(b"\x02" * 32)
 GAS_KEYS = tuple(LocalSigner(bytes([number]) * 32) for number in (1, 3, 4, 5))
 LEASE_BLOCKS = {1: 30, 2: 5}  # by the number of processes: short where another waits for it
 REPLAY_BLOCKS = 2
+STOP_BLOCKS = 12  # longer than the lease of a process that others wait for
 
 
 @dataclass
@@ -100,6 +101,9 @@ class Life:
         """Count a commit or send; False where the script has the process die."""
         self.outcome.effects += 1
         self.log(process.name, what)
+        if self.outcome.effects in self.script.stops:
+            self.log(process.name, "is stopped")
+            process.frozen_until = self.now() + STOP_BLOCKS * self.script.block_s
         dies = self.outcome.effects in self.script.kills
         if process.doomed:
             process.doomed -= 1

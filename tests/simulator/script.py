@@ -48,6 +48,7 @@ class Script:
     calm_at: float = 20.0
     troubles: tuple[Trouble, ...] = ()
     kills: tuple[int, ...] = ()  # die at the n-th commit or send, counted over the whole life
+    stops: tuple[int, ...] = ()  # be stopped there for longer than a lease lasts, and then go on
 
     @property
     def moderated(self) -> bool:

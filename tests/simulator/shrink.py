@@ -27,6 +27,8 @@ def _smaller(script: Script) -> Iterator[Script]:
         yield replace(script, troubles=script.troubles[:index] + script.troubles[index + 1 :])
     for index in range(len(script.kills)):
         yield replace(script, kills=script.kills[:index] + script.kills[index + 1 :])
+    for index in range(len(script.stops)):
+        yield replace(script, stops=script.stops[:index] + script.stops[index + 1 :])
     for index, (at, count) in enumerate(script.work):
         if len(script.work) > 1:
             yield replace(script, work=script.work[:index] + script.work[index + 1 :])
