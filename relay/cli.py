@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from relay.cli_indexer import indexer
 from relay.cli_options import (
     Contract,
     DatabaseUrl,
@@ -43,6 +44,7 @@ app = typer.Typer(
     add_completion=False,
 )
 keys = typer.Typer(help="API keys: create, list, revoke. Only hashes are stored.", no_args_is_help=True)
+app.add_typer(indexer, name="indexer")
 app.add_typer(keys, name="keys")
 app.add_typer(roles, name="roles")
 app.add_typer(outbox, name="outbox")
@@ -98,24 +100,6 @@ def relay(
         home=home, host=host, port=port, rpc_url=rpc_url, database_url=database_url, contract=contract
     )
     serve(found, ("relay",), dev_keys=dev_keys)
-
-
-@app.command()
-def indexer(
-    home: Home = None,
-    host: Host = None,
-    port: Port = None,
-    rpc_url: RpcUrl = None,
-    database_url: DatabaseUrl = None,
-    contract: Contract = None,
-) -> None:
-    """Start the indexer alone: it follows the contract, ranks, and streams. It needs no key."""
-    from relay.run import serve
-
-    found = read_settings(
-        home=home, host=host, indexer_port=port, rpc_url=rpc_url, database_url=database_url, contract=contract
-    )
-    serve(found, ("indexer",), dev_keys=False)
 
 
 app.command()(signer)

@@ -14,8 +14,9 @@ from indexer.fold import Evidence
 from indexer.messages import Entry
 from indexer.ordering import block_of
 from indexer.state import Identity, Outcome, State, Step
-from indexer.store import board_admin, load
+from indexer.store import again, board_admin, load
 from indexer.store import stream as log_of
+from indexer.store.again import Digest
 from indexer.store.board_admin import BoardRow, By, Change, Put
 from indexer.store.commit import commit_step
 from indexer.store.learn import learn
@@ -139,6 +140,20 @@ class Store:
         return await self._writer.run(
             lambda connection: log_of.prune(connection, keep, self._database.now_ms(connection) - older_than_ms)
         )
+
+    # ---------------------------------------------------------------- beginning again
+
+    async def digest(self) -> Digest:
+        """Return the digest of all standings."""
+        return await self._database.read(again.digest)
+
+    async def unmake(self) -> None:
+        """Mark every board; the next `load` makes them anew from the scores."""
+        await self._writer.run(again.unmake)
+
+    async def wipe(self) -> None:
+        """Forget everything that was read from the chain."""
+        await self._writer.run(again.wipe)
 
     # ---------------------------------------------------------- boards' configuration
 

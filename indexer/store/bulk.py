@@ -58,5 +58,17 @@ def season_rows(connection: Connection, board: int, season_s: int) -> list[tuple
         cursor.close()
 
 
+def board_rows(connection: Connection, board: int) -> list[tuple[int, bytes, int, int]]:
+    """Return (season_s, player, value, place) of everybody in all seasons of a board, by season and player."""
+    cursor = _cursor(connection)
+    mark = "%s" if connection.dialect.name == "postgresql" else "?"
+    query = f"SELECT season_s, player, value, place FROM ix_standings WHERE board = {mark} ORDER BY season_s, player"  # noqa: S608 - a mark
+    try:
+        cursor.execute(query, (board,))
+        return list(cursor.fetchall())
+    finally:
+        cursor.close()
+
+
 def _cursor(connection: Connection) -> Any:  # the two drivers share no type
     return connection.connection.cursor()

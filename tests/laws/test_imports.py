@@ -35,8 +35,8 @@ SHARED_PLUMBING = {
     "relay.api.operations": "indexer",
     "relay.api.asgi": "indexer",
 }
-# `fairscore run` is relay, indexer and page in one process, and one document describes both.
-COMPOSITION_ROOTS = {"relay.run", "relay.document"}
+# `fairscore run` is relay, indexer and page in one process, one document describes both, and the command line has both.
+COMPOSITION_ROOTS = {"relay.run", "relay.document", "relay.reindex"}
 
 
 def modules() -> Iterator[tuple[str, Path]]:
