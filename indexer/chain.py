@@ -24,6 +24,7 @@ import msgspec
 from indexer.decoding import FOLLOWED_TOPICS, RpcLog
 from indexer.events import Header
 from indexer.state import Identity
+from relay.chain_types import ChainAnswerError
 from relay.contract import decode_result, encode_call
 from relay.keccak import keccak
 
@@ -189,7 +190,7 @@ class Rpc:
             return None  # "0x": the contract was not there yet
         try:
             words = [decode_result("head", bytes.fromhex(one[2:])) for one in found if one is not None]
-        except ValueError as error:
+        except (ChainAnswerError, ValueError) as error:
             raise MalformedError("head() of the contract did not answer 32 bytes") from error
         return dict(zip(games, words, strict=True))
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from eth_abi.abi import decode, encode
 from eth_abi.exceptions import DecodingError
 
+from relay.chain_types import ChainAnswerError
 from relay.contract_events import (
     ANCHOR_LINK,
     BATCH_LINK,
@@ -156,8 +157,15 @@ def encode_call(name: str, *args: object) -> bytes:
 
 
 def decode_result(name: str, data: bytes) -> Any:
-    """Return what a function answered: one value itself, several as a tuple, addresses as 20 bytes."""
-    values = _decode(_types(_entry("function", name)["outputs"]), data)
+    """Return what a function answered: one value itself, several as a tuple, addresses as 20 bytes.
+
+    Raises:
+        ChainAnswerError: it is no answer of this function: the endpoint has not our contract there (any more).
+    """
+    try:
+        values = _decode(_types(_entry("function", name)["outputs"]), data)
+    except ValueError as error:
+        raise ChainAnswerError(0, f"no contract of ours answers {name}: {error}", None) from None
     return values[0] if len(values) == 1 else values
 
 

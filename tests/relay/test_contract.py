@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay import contract
+from relay.chain_types import ChainAnswerError
 from relay.contract import (
     TOPICS,
     BatchAccepted,
@@ -151,7 +152,7 @@ def test_cold_calls_and_answers() -> None:
     assert decode_result("defaultAdmin", bytes(12) + b"\x01" * 20) == b"\x01" * 20
     assert decode_result("pendingDefaultAdmin", bytes(12) + b"\x01" * 20 + bytes(31) + b"\x07") == (b"\x01" * 20, 7)
     assert decode_result("isRecorded", bytes(31) + b"\x01") is True
-    with pytest.raises(ValueError, match="are not"):
+    with pytest.raises(ChainAnswerError, match="no contract of ours answers isRecorded: 0 bytes are not"):
         decode_result("isRecorded", b"")
 
 
