@@ -58,8 +58,7 @@ class Standings:
         """Return up to `limit` players behind the key `after` (None: the start)."""
         start = 0 if after is None else after + 1
         ordinal = self.ranking.below(start) + 1
-        entries = islice(self.ranking.entries_from(start), max(0, min(limit, len(self) - ordinal + 1)))
-        return self._placed(ordinal, list(entries))
+        return self._placed(ordinal, self.ranking.entries_after(start, min(limit, len(self) - ordinal + 1)))
 
     def around(self, player: bytes, limit: int) -> list[Placed]:
         """Return up to `limit` players with `player` in their middle.
@@ -73,7 +72,7 @@ class Standings:
         ordinal = self.ranking.below(key) + 1
         if ordinal > len(self):
             raise KeyError(player)
-        behind = list(islice(self.ranking.entries_from(key), min(limit, len(self) - ordinal + 1)))
+        behind = self.ranking.entries_after(key, min(limit, len(self) - ordinal + 1))
         ahead = self.ranking.entries_before(key, max((limit - 1) // 2, limit - len(behind)))
         return self._placed(ordinal - len(ahead), (ahead + behind)[:limit])
 

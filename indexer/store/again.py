@@ -63,7 +63,7 @@ def unmake(connection: Connection) -> None:
 
 def wipe(connection: Connection) -> None:
     """Forget everything that was read from the chain; games, boards and their history of changes stay."""
-    for table in (chain, blocks, scores, oversized, batches, rulings, standings, stream, builds, doubts, proofs):
+    read = (chain, blocks, scores, oversized, batches, rulings, standings, stream, builds, doubt, doubts, proofs)
+    for table in read:
         connection.execute(delete(table))
-    connection.execute(update(doubt).values(place=-1, unwound=doubt.c.unwound + 1))
     connection.execute(update(games).values(head=GENESIS_HEAD, recorded=0))

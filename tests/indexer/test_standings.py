@@ -57,11 +57,12 @@ class RankingMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.block, indexer.ranking.BLOCK = indexer.ranking.BLOCK, 4
+        self.sizes = indexer.ranking.BLOCK, indexer.ranking.GROUP
+        indexer.ranking.BLOCK, indexer.ranking.GROUP = 4, 3
         self.ranking, self.model = Ranking(), list[int]()
 
     def teardown(self) -> None:
-        indexer.ranking.BLOCK = self.block
+        indexer.ranking.BLOCK, indexer.ranking.GROUP = self.sizes
 
     @rule(key=keys)
     def add(self, key: int) -> None:
@@ -86,9 +87,11 @@ class RankingMachine(RuleBasedStateMachine):
     def look(self, key: int, limit: int) -> None:
         at = bisect_left(self.model, key)
         assert self.ranking.below(key) == at
-        assert [k for k, _ in self.ranking.entries_from(key)] == self.model[at:]
+        assert [k for k, _ in self.ranking.entries_after(key, limit)] == self.model[at : at + limit]
         assert [k for k, _ in self.ranking.entries_before(key, limit)] == self.model[max(0, at - limit) : at]
-        assert [k for k, _ in self.ranking.top(limit)] == self.model[:limit]
+        assert [self.ranking.at(index)[0] for index in range(len(self.model))] == self.model
+        with pytest.raises(IndexError):
+            self.ranking.at(len(self.model))
 
     @invariant()
     def same(self) -> None:
