@@ -3,7 +3,7 @@
  * Touches the elements it is given. Knows nothing of the network.
  */
 
-import { el, identicon, levelBadge, number, short, statusChip } from "./view.js";
+import { DISPUTED, el, identicon, levelBadge, number, short, showLevel, showStatus, statusChip } from "./view.js";
 
 /** @typedef {import("./stream.js").Row} Row */
 
@@ -12,7 +12,7 @@ const GLOW = { duration: 1600, easing: "ease-out" };
 const SKELETON_ROWS = 6;
 
 export class Board {
-  /** @type {Map<string, {tr: HTMLElement, cells: Record<string, HTMLElement>, row: Row|null}>} */
+  /** @type {Map<string, {tr: HTMLElement, parts: Record<string, HTMLElement>, row: Row|null}>} */
   #entries = new Map();
   /** @type {Row[]} */
   #rows = [];
@@ -148,7 +148,8 @@ export class Board {
   }
 
   /**
-   * The element of a player's row, made or brought up to date.
+   * The element of a player's row, made or brought up to date. What changes is changed in place: an element that a
+   * visitor points at, has focused or scrolls to is never replaced by another.
    * @param {Row} row
    */
   #entry(row) {
@@ -159,51 +160,62 @@ export class Board {
     }
     const old = entry.row;
     if (old === row) return entry;
-    const { tr, cells } = entry;
+    const { tr, parts } = entry;
     entry.row = row;
     tr.dataset.rank = String(row.rank);
-    if (old?.rank !== row.rank) cells.rank.textContent = String(row.rank);
-    if (old?.score !== row.score) cells.score.textContent = number(row.score);
-    if (!old || old.evidenceLevel !== row.evidenceLevel) cells.level.replaceChildren(levelBadge(row.evidenceLevel));
-    if (old?.status !== row.status) cells.status.replaceChildren(statusChip(row.status));
-    if (old?.txHash !== row.txHash || old?.roundId !== row.roundId) cells.tx.replaceChildren(this.#link(row));
+    tr.toggleAttribute("data-disputed", row.disputed);
+    parts.disputed.hidden = !row.disputed;
+    if (old?.rank !== row.rank) parts.rank.textContent = String(row.rank);
+    if (old?.score !== row.score) parts.score.textContent = number(row.score);
+    if (old?.evidenceLevel !== row.evidenceLevel) showLevel(parts.level, row.evidenceLevel);
+    if (old?.status !== row.status) showStatus(parts.status, row.status);
+    if (old?.txHash !== row.txHash || old?.roundId !== row.roundId) this.#link(parts.link, row);
     if (this.#isDrawn && old?.roundId !== row.roundId) this.#glow(tr);
     return entry;
   }
 
   /** @param {Row} row */
   #newEntry(row) {
-    const cells = {
+    const parts = {
       rank: el("td", { role: "cell", class: "c-rank" }),
-      player: el("td", { role: "cell", class: "c-player" }),
       score: el("td", { role: "cell", class: "c-score" }),
-      level: el("td", { role: "cell", class: "c-level" }),
-      tx: el("td", { role: "cell", class: "c-tx" }),
-      status: el("td", { role: "cell", class: "c-status" }),
+      level: levelBadge(row.evidenceLevel),
+      disputed: el("span", { class: "disputed", tabindex: 0, "data-tip": DISPUTED, text: "disputed", hidden: true }),
+      link: el("a", {}, el("code")),
+      status: statusChip(row.status),
     };
     const name = el("span", { class: "address", title: row.player, text: short(row.player) });
-    cells.player.append(identicon(row.player), name, el("span", { class: "you", text: "you" }));
-    const tr = el("tr", { role: "row", "data-player": row.player }, ...Object.values(cells));
+    const you = el("span", { class: "you", text: "you" });
+    const tr = el(
+      "tr",
+      { role: "row", "data-player": row.player },
+      parts.rank,
+      el("td", { role: "cell", class: "c-player" }, identicon(row.player), name, you),
+      parts.score,
+      el("td", { role: "cell", class: "c-level" }, parts.level, parts.disputed),
+      el("td", { role: "cell", class: "c-tx" }, parts.link),
+      el("td", { role: "cell", class: "c-status" }, parts.status),
+    );
     tr.toggleAttribute("data-you", row.player.toLowerCase() === this.#you);
+    const open = () => this.options.onOpen(this.#entries.get(row.player)?.row ?? row);
     // The link in the row is the way for keyboards; for a pointer the whole row opens the same details.
     tr.addEventListener("click", (/** @type {MouseEvent} */ event) => {
-      const current = this.#entries.get(row.player)?.row;
-      if (current && !(event.target instanceof Element && event.target.closest("a"))) this.options.onOpen(current);
+      const isLink = event.target instanceof Element && event.target.closest("a") !== null;
+      if (isLink && (event.metaKey || event.ctrlKey || event.shiftKey)) return;
+      event.preventDefault();
+      open();
     });
-    return { tr, cells, row: null };
+    return { tr, parts, row: null };
   }
 
-  /** @param {Row} row */
-  #link(row) {
-    const href = `/api/scores/${encodeURIComponent(`${this.options.gameId}:${row.roundId}`)}`;
-    const label = `Details of transaction ${short(row.txHash)} by ${short(row.player)}`;
-    const link = el("a", { href, "aria-label": label }, el("code", { text: short(row.txHash) }));
-    link.addEventListener("click", (/** @type {MouseEvent} */ event) => {
-      if (event.metaKey || event.ctrlKey || event.shiftKey) return;
-      event.preventDefault();
-      this.options.onOpen(this.#entries.get(row.player)?.row ?? row);
-    });
-    return link;
+  /**
+   * @param {HTMLElement} link
+   * @param {Row} row
+   */
+  #link(link, row) {
+    link.setAttribute("href", `/api/scores/${encodeURIComponent(`${this.options.gameId}:${row.roundId}`)}`);
+    link.setAttribute("aria-label", `Details of transaction ${short(row.txHash)} by ${short(row.player)}`);
+    /** @type {Element} */ (link.firstElementChild).textContent = short(row.txHash);
   }
 
   /** @param {HTMLElement} tr whose score just changed */

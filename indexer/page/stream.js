@@ -8,9 +8,9 @@
  */
 
 /**
- * @typedef {{rank: number, player: string, score: number|string, timestamp: string, evidenceLevel: number,
+ * @typedef {{rank: number, player: string, score: number|string, timestamp: string, evidenceLevel: number|null,
  *   txHash: string, submissionId: string|null, status: string, roundId: number|string, evidenceHash: string,
- *   position: [number, number]}} Row
+ *   position: [number, number], disputed: boolean}} Row
  * @typedef {{name: string, startsAt: string, endsAt: string|null}} Season
  * @typedef {{epoch: string, seq: number, rows: Row[], total: number, blockNumber: number, window: number,
  *   season: Season|null, order: string, ties: string}} Standings

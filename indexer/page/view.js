@@ -116,13 +116,35 @@ export function identicon(address) {
  * @returns {HTMLElement}
  */
 export function levelBadge(level) {
-  const known = level === null ? undefined : LEVELS[level];
-  const bars = el("span", { class: "bars", "aria-hidden": "true" });
-  for (let bar = 1; bar <= 4; bar++) bars.append(el("i", { class: known && (level ?? 0) >= bar ? "on" : null }));
-  const tip = known ? `Level ${level}: ${known.meaning}` : "The evidence of this score has not been read yet.";
-  const name = known ? known.name : "unread";
-  return el("span", { class: "level", "data-level": level ?? "none", tabindex: 0, "data-tip": tip }, bars, name);
+  const bars = el("span", { class: "bars", "aria-hidden": "true" }, ...[1, 2, 3, 4].map(() => el("i")));
+  return showLevel(el("span", { class: "level", tabindex: 0 }, bars, el("span")), level);
 }
+
+/**
+ * Make a badge show another level. The element stays the same: it may have the focus, or a tooltip may point at it.
+ * @param {HTMLElement} badge
+ * @param {number|null} level
+ * @returns {HTMLElement} the badge
+ */
+export function showLevel(badge, level) {
+  const known = level === null ? undefined : LEVELS[level];
+  const [bars, word] = badge.children;
+  const lit = known ? Number(level) : 0;
+  for (const [index, bar] of [...bars.children].entries()) bar.classList.toggle("on", index < lit);
+  word.textContent = known ? known.name : "unread";
+  badge.dataset.level = String(level ?? "none");
+  badge.dataset.tip = known
+    ? `Level ${level}: ${known.meaning}`
+    : "The evidence of this score has not been read yet.";
+  return badge;
+}
+
+/** What each state of a score on the chain means. */
+const STATUS_TIPS = {
+  included: "In a block. It becomes final when the chain can no longer undo that block.",
+  final: "In a block that the chain can no longer undo.",
+  retracted: "Its block was undone or the score was invalidated: it no longer counts.",
+};
 
 /**
  * A score's state on the chain.
@@ -130,14 +152,26 @@ export function levelBadge(level) {
  * @returns {HTMLElement}
  */
 export function statusChip(status) {
-  const tips = {
-    included: "In a block. It becomes final when the chain can no longer undo that block.",
-    final: "In a block that the chain can no longer undo.",
-    retracted: "Its block was undone or the score was invalidated: it no longer counts.",
-  };
-  const tip = tips[/** @type {keyof typeof tips} */ (status)] ?? null;
-  return el("span", { class: "status", "data-status": status, tabindex: 0, "data-tip": tip, text: status });
+  return showStatus(el("span", { class: "status", tabindex: 0 }), status);
 }
+
+/**
+ * Make a chip show another state; the element stays the same.
+ * @param {HTMLElement} chip
+ * @param {string} status
+ * @returns {HTMLElement} the chip
+ */
+export function showStatus(chip, status) {
+  chip.dataset.status = status;
+  chip.dataset.tip = STATUS_TIPS[/** @type {keyof typeof STATUS_TIPS} */ (status)] ?? status;
+  chip.textContent = status;
+  return chip;
+}
+
+/** Why a disputed score is one; said in the row's tooltip and in the details. */
+export const DISPUTED =
+  "Disputed: the published evidence of this score is missing or does not say what the chain says. " +
+  "It is shown until an auditor has decided.";
 
 /**
  * A long value in full with a button that copies it.

@@ -112,6 +112,21 @@ def test_another_visitor_sees_it_without_reloading(
     assert complaints == []
 
 
+def test_what_a_visitor_points_at_is_never_replaced(context: BrowserContext, fairscore: str) -> None:
+    """A row changes in place: a focused badge keeps the focus when the score becomes final and is beaten."""
+    page = open_page(context, fairscore)
+    player = new_player()
+    post(fairscore, player, play(300))
+    row = row_of(page, player)
+    parts = [row.locator(part).element_handle() for part in (".level", ".c-tx a", ".status")]
+    row.locator(".status").focus()
+    expect(row.locator(".status")).to_have_text("final", timeout=SUBMITTED_MS_MAX)
+    post(fairscore, player, play(400))
+    expect(row.locator(".c-score")).to_have_text("4,000")
+    assert all(part is not None and part.evaluate("(element) => element.isConnected") for part in parts)
+    expect(row.locator(".status")).to_be_focused()
+
+
 def test_rows_move_to_their_new_places(context: BrowserContext, fairscore: str) -> None:
     context.add_init_script(
         """window.glides = 0;
