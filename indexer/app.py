@@ -5,7 +5,9 @@ Touches nothing itself; wires chain, store, follower, stream and API together.
 
 import asyncio
 import time
+from collections.abc import Iterable
 from contextlib import suppress
+from typing import NamedTuple
 
 from indexer.ancestry import ChainIdentityError
 from indexer.api import page
@@ -17,29 +19,55 @@ from indexer.api.stream import Streams
 from indexer.archive import Archive
 from indexer.chain import ChainError, Rpc
 from indexer.config import IndexerSettings
+from indexer.doubt_rules import Rules
+from indexer.doubting import Doubting, DoubtPlan, DoubtStore, Published
 from indexer.evidence import EvidenceSource, HttpEvidence
-from indexer.follower import Follower, Plan
+from indexer.follower import BULK_BEHIND, Audience, Follower, Plan
 from indexer.health import Check
 from indexer.reading import Reading
 from indexer.schedule import Jobs
 from indexer.store.access import Store
+from indexer.store.doubt_access import DoubtTables
 from indexer.store.evidence import DatabaseEvidence
 from indexer.stream import Hub
 from relay.api.operations import Operation
+from relay.rules.ruleset import BoundRuleset
 from relay.store.engine import Database
 from relay.store.writer import Writer
 
 __all__ = ["ChainIdentityError", "Check", "IndexerService", "build"]
 
 
-class IndexerService:
-    """Follower, stream, API and jobs of one contract. `start` and `stop` belong to one event loop."""
+class Doubts(NamedTuple):
+    """What scores are doubted with."""
 
-    def __init__(self, store: Store, rpc: Rpc, evidence: EvidenceSource, plan: Plan, own_writer: Writer | None) -> None:
+    store: DoubtStore
+    published: Published
+    rules: Rules
+    plan: DoubtPlan
+
+
+class IndexerService:
+    """Follower, stream, doubt, API and jobs of one contract. `start` and `stop` belong to one event loop."""
+
+    def __init__(
+        self,
+        store: Store,
+        rpc: Rpc,
+        evidence: EvidenceSource,
+        plan: Plan,
+        own_writer: Writer | None,
+        doubts: Doubts | None = None,
+    ) -> None:
         self._store, self._rpc, self._evidence, self._own_writer = store, rpc, evidence, own_writer
         self.hub = Hub(store.stream_tail)
         archive = Archive(store)
-        self.follower = Follower(rpc, store, evidence, (archive, self.hub), plan)
+        audiences: list[Audience] = [archive, self.hub]
+        self.follower = Follower(rpc, store, evidence, audiences, plan)
+        self.doubting: Doubting | None = None
+        if doubts is not None:
+            self.doubting = Doubting(self.follower, *doubts, rests=self._reads_history, tell_flag=self.hub.tell_flag)
+            audiences.append(self.doubting)
         self.reading = Reading(lambda: self.follower.state, store, archive)
         self._jobs = Jobs(self.follower, store, evidence, rpc)
         self._tasks: list[asyncio.Task[None]] = []
@@ -64,6 +92,8 @@ class IndexerService:
         with suppress(ChainError):  # the loop tries again, and readiness says why it has to
             await self.follower.connect()
         self._tasks = [asyncio.create_task(self.follower.run()), asyncio.create_task(self.hub.keep())]
+        if self.doubting is not None:
+            self._tasks.append(asyncio.create_task(self.doubting.run()))
         self._jobs.start()
 
     async def stop(self) -> None:
@@ -89,7 +119,12 @@ class IndexerService:
 
     def ready(self) -> dict[str, Check]:
         """Return what readiness says, by name."""
-        return self.follower.health.checks(time.monotonic())
+        checks = self.follower.health.checks(time.monotonic())
+        return checks if self.doubting is None else checks | {"indexer.doubt": self.doubting.check()}
+
+    def _reads_history(self) -> bool:
+        health = self.follower.health
+        return health.head is None or health.tip is None or health.head - health.tip > BULK_BEHIND
 
 
 def build(
@@ -99,12 +134,13 @@ def build(
     rpc_url: str = "",
     contract: str = "",
     start_block: int | None = None,
-    evidence: EvidenceSource | None = None,
+    rules: Iterable[BoundRuleset] = (),
     writer: Writer | None = None,
 ) -> IndexerService:
     """Return the service; what is given beside the settings goes before them.
 
-    `writer` is shared with whoever gives it, and then neither started nor stopped here.
+    `rules` are those that games are configured to be judged by; others are read from the chain. `writer` is shared with
+    whoever gives it, and then neither started nor stopped here.
 
     Raises:
         ValueError: no RPC URL, or no usable contract address.
@@ -115,8 +151,7 @@ def build(
     address = bytes.fromhex(text.removeprefix("0x")) if text else b""
     if len(address) != 20:
         raise ValueError("the indexer needs FAIRSCORE_CONTRACT, an address of 20 bytes")
-    if evidence is None:
-        evidence = HttpEvidence(settings.evidence_url) if settings.evidence_url else DatabaseEvidence(database)
+    evidence = HttpEvidence(settings.evidence_url) if settings.evidence_url else DatabaseEvidence(database)
     plan = Plan(
         games=settings.game_ids,
         boards=settings.boards,
@@ -125,4 +160,11 @@ def build(
         poll_s=settings.indexer_poll_ms / 1000,
     )
     own = Writer(database) if writer is None else None
-    return IndexerService(Store(database, writer or own or Writer(database)), Rpc(url, address), evidence, plan, own)
+    used, rpc = writer or own or Writer(database), Rpc(url, address)
+    doubts = Doubts(
+        DoubtTables(database, used),
+        evidence,
+        Rules(rules, rpc, settings.evidence_grace_s),
+        DoubtPlan(settings.attestor_keys, settings.evidence_grace_s),
+    )
+    return IndexerService(Store(database, used), rpc, evidence, plan, own, doubts)

@@ -25,7 +25,7 @@ from indexer.decoding import FOLLOWED_TOPICS, RpcLog
 from indexer.events import Header
 from indexer.state import Identity
 from relay.chain_types import ChainAnswerError
-from relay.contract import decode_result, encode_call
+from relay.contract import TOPICS, RulesPublished, decode_log, decode_result, encode_call
 from relay.keccak import keccak
 
 T = TypeVar("T")
@@ -167,6 +167,23 @@ class Rpc:
             "topics": [FOLLOWED_TOPICS],
         }
         return await self._call("eth_getLogs", [asked], list[RpcLog]) or []
+
+    async def published_rules(self, game: bytes, rules_hash: bytes) -> bytes | None:
+        """Return the rules document that the contract published for a game under a hash, None where it did not.
+
+        Raises:
+            TooMuchError: the provider does not look through the whole chain at once, even for one hash.
+        """
+        topics = ["0x" + topic.hex() for topic in (TOPICS["RulesPublished"], game, rules_hash)]
+        asked = {"address": self.contract, "fromBlock": "0x0", "toBlock": "latest", "topics": topics}
+        for log in await self._call("eth_getLogs", [asked], list[RpcLog]) or []:
+            try:
+                event = decode_log([bytes.fromhex(topic[2:]) for topic in log.topics], bytes.fromhex(log.data[2:]))
+            except ValueError as error:
+                raise MalformedError("a malformed RulesPublished was given") from error
+            if isinstance(event, RulesPublished):
+                return event.document
+        return None
 
     async def finalized(self) -> int | None:
         """Return the newest finalised block's number, None where the chain has no such notion."""

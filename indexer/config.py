@@ -3,10 +3,14 @@
 Reads the environment, through `relay.config_sources`.
 """
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import NoDecode
 
 from indexer.boards import BoardConfig, boards_of_game
 from relay.config_sources import SourcedSettings
+from relay.submission import read_address
 
 DEFAULT_GAME = "streambeat"
 
@@ -21,6 +25,29 @@ class IndexerSettings(SourcedSettings):
         0, ge=0, description="how often the chain is asked for news; 0: a tenth of its block time"
     )
     evidence_url: str = Field("", description="relay to fetch evidence from; empty: the same database")
+    evidence_grace_s: float = Field(
+        10, ge=0, le=3600, description="seconds that evidence may be late before its score is disputed"
+    )
+    attestors: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="addresses that relays sign with (comma between them), beside those of relays on this database"
+    )
+
+    @field_validator("attestors", mode="before")
+    @classmethod
+    def _several(cls, value: object) -> object:
+        return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+
+    @field_validator("attestors")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            read_address(text, "/attestors")
+        return value
+
+    @property
+    def attestor_keys(self) -> frozenset[bytes]:
+        """The addresses of `attestors`, 20 bytes each."""
+        return frozenset(bytes.fromhex(text[2:]) for text in self.attestors)
 
     @property
     def boards(self) -> dict[str, tuple[BoardConfig, ...]]:

@@ -5,7 +5,7 @@ deserves an auditor's look, is the table `relay.flag_kinds.DOUBT_KINDS`. A board
 know games only, and which boards a game has is decided here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -73,6 +73,34 @@ class Standing(NamedTuple):
     code: str
     disputed: bool  # the patience is over
     since_ms: int
+
+
+class Stretch(NamedTuple):
+    """Scores to look at: all between two places."""
+
+    unwound: int  # how often the chain had gone back when they were read
+    after: int
+    to: int
+    now_ms: int  # the database's clock
+    events: Sequence[Event]
+    oversized: Sequence[Event]  # no board ranks them
+
+
+class Change(NamedTuple):
+    """What a look at a score changes: its doubt (None: it is sound) and what is on record from now on."""
+
+    event: Event
+    was: Standing | None
+    now: Standing | None
+    doubt: Doubt | None
+
+
+class FlagNews(NamedTuple):
+    """A flag that was opened, raised again or closed, as an auditor's stream shows it; `game` is our own number."""
+
+    game: int
+    seq: int
+    body: bytes
 
 
 class Document(msgspec.Struct, rename="camel", forbid_unknown_fields=True):

@@ -7,7 +7,7 @@ is no error: the score stands on the chain, and is shown without it.
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import aiohttp
 import msgspec
@@ -18,6 +18,13 @@ from relay.keccak import keccak
 SIDE_BY_SIDE = 16
 BODY_MAX = 2 * 1024 * 1024  # bytes: a replay's evidence is at most 1 MiB
 TIMEOUT_S = 2.0
+
+
+class Bodies(NamedTuple):
+    """What was published under some hashes, byte for byte, and which hashes were not answered for at all."""
+
+    found: dict[bytes, bytes]
+    unanswered: frozenset[bytes]
 
 
 class EvidenceSource(Protocol):
@@ -71,27 +78,34 @@ class HttpEvidence:
 
     async def find(self, hashes: Sequence[bytes]) -> dict[bytes, Evidence]:
         """Return what the relay has within two seconds."""
+        return read_all((await self.bodies(hashes)).found.items())
+
+    async def bodies(self, hashes: Sequence[bytes]) -> Bodies:
+        """Return the documents that the relay has within two seconds."""
         if self._session is None:
             self._session = aiohttp.ClientSession()
-        tasks = [asyncio.create_task(self._one(self._session, known)) for known in hashes]
+        tasks = {asyncio.create_task(self._one(self._session, known)): known for known in hashes}
         if not tasks:
-            return {}
+            return Bodies({}, frozenset())
         done, late = await asyncio.wait(tasks, timeout=TIMEOUT_S)
         for task in late:
             task.cancel()
-        return read_all(pair for task in done if (pair := task.result()) is not None)
+        answers = {tasks[task]: task.result() for task in done}
+        found = {known: body for known, body in answers.items() if body and keccak(body) == known}
+        return Bodies(found, frozenset(known for known in hashes if answers.get(known) is None))
 
-    async def _one(self, session: aiohttp.ClientSession, evidence_hash: bytes) -> tuple[bytes, bytes] | None:
+    async def _one(self, session: aiohttp.ClientSession, evidence_hash: bytes) -> bytes | None:
+        """Return what is published under a hash, nothing where that is nothing; None for no answer."""
         try:
             async with self._turns, session.get(self._url + evidence_hash.hex()) as answer:
                 if answer.status != 200:
-                    return None
+                    return b"" if answer.status == 404 else None
                 body = await answer.content.read(BODY_MAX + 1)
                 while len(body) <= BODY_MAX and (more := await answer.content.read(BODY_MAX)):
                     body += more
         except (aiohttp.ClientError, OSError):
             return None
-        return evidence_hash, body
+        return body
 
     async def close(self) -> None:
         """Drop the connections."""

@@ -147,6 +147,30 @@ class RetractMessage(msgspec.Struct, rename="camel", frozen=True, tag_field="typ
     reason: Literal["reorg", "invalidated"]
 
 
+class FlagSubject(msgspec.Struct, rename="camel", frozen=True):
+    """What a flag points at: a score by its id."""
+
+    type: str
+    id: str
+
+
+class FlagMessage(msgspec.Struct, rename="camel", frozen=True, tag_field="type", tag="flag"):
+    """An audit flag of the game was opened, seen again or closed; for auditors. A later one of the same id replaces it.
+
+    Numbers of its own, not of the board: `GET /api/audit-flags` has the rest of it.
+    """
+
+    id: str
+    game_id: str
+    severity: str
+    code: str
+    reason: str
+    player_id: str | None
+    subject: FlagSubject
+    occurrences: int
+    status: str
+
+
 def integer(value: int) -> Integer:
     """Return `value` as JSON can carry it without loss."""
     return value if -SAFE_INTEGER <= value <= SAFE_INTEGER else str(value)

@@ -66,7 +66,8 @@ class Settings(SourcedSettings):
     receipt_days: int = Field(7, ge=1, le=365, description="how long a receipt may be carried to the chain")
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="how much is logged")
 
-    elsewhere = frozenset({"indexer_poll_ms", "evidence_url"})  # the indexer's own settings, in the same file
+    # The indexer's own settings, in the same file.
+    elsewhere = frozenset({"indexer_poll_ms", "evidence_url", "evidence_grace_s", "attestors"})
 
     @field_validator("rpc_url", mode="before")
     @classmethod

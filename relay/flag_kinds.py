@@ -30,8 +30,8 @@ FLAG_KINDS: dict[str, FlagKind] = {
 # Refused without a flag, on purpose: GAME_TIME_TOO_SHORT and TOO_FEW_NOTES (honest players quit early),
 # PLAYER_INVALID and malformed payloads (there is no player to flag; anybody could flag anybody).
 
-# A score of the chain that is not what its published evidence says (`indexer.doubt`). Each means that somebody signs who
-# should not, or that evidence is withheld; none can be sent by a client.
+# A score of the chain that is not what its published evidence says (`indexer.doubt`). Each means that somebody signs
+# who should not, or that evidence is withheld; none can be sent by a client.
 DOUBT_KINDS: dict[str, FlagKind] = {
     "SIGNER_UNKNOWN": FlagKind("critical", "the contract took a batch signed by a key that no known relay has"),
     "EVIDENCE_MISSING": FlagKind("critical", "nobody can check a score without evidence: forged, or withheld"),

@@ -8,7 +8,7 @@ import asyncio
 import gc
 import secrets
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from indexer.ancestry import ChainIdentityError
 from indexer.app import IndexerService
 from indexer.app import build as build_indexer
 from indexer.config import IndexerSettings
+from indexer.store.doubt_access import DoubtTables
 from relay import logs
 from relay.api.application import RelayParts, application
 from relay.api.auth import KeyRing
@@ -50,6 +51,7 @@ from relay.welcome import greet
 
 GC_THRESHOLD = 50_000  # with `gc.freeze`, collections under load no longer make the slowest answers
 READY_POLL_S = 0.05
+ATTESTOR_POLL_S = 1.0
 REFUSALS = (
     ChainIdentityError, ChainMismatchError, DeploymentError, DevKeysError, DevnetError, GameError, KeyFileError,
     PortInUseError, RulesetError, SignerError, migrate.SchemaVersionError, StoreUnavailableError,
@@ -139,7 +141,7 @@ class Composition:
         if "relay" in self._parts:
             inactive = await publish(footing, games, self._say)
             service = RelayService(settings, database, writer, footing, games, inactive, keys.flush)
-            relay = await self._start_relay(stack, service, database)
+            relay = await self._start_relay(stack, service, database, writer)
             if webhooks is not None:
                 await self._start_webhooks(stack, webhooks, writer)
         if "indexer" in self._parts:
@@ -164,10 +166,14 @@ class Composition:
             migrate.upgrade(database, package)
         return database
 
-    async def _start_relay(self, stack: AsyncExitStack, service: RelayService, database: Database) -> RelayParts:
+    async def _start_relay(
+        self, stack: AsyncExitStack, service: RelayService, database: Database, writer: Writer
+    ) -> RelayParts:
         await service.start()
         stack.push_async_callback(service.stop)
         self._relay = service
+        noting = asyncio.create_task(self._note_attestor(service, DoubtTables(database, writer)))
+        stack.callback(noting.cancel)
         return RelayParts(service.intake, database, service.revocations, service.outbox, service.head)
 
     def _webhooks_of(self, settings: Settings) -> WebhookProcess | None:
@@ -191,12 +197,24 @@ class Composition:
             rpc_url=footing.rpc_url,
             contract=checksum_address(footing.contract),
             start_block=footing.start_block,
+            rules=[game.rules for game in games.by_id.values()],
             writer=writer,
         )
         await indexer.start()
         stack.push_async_callback(indexer.stop)
         self._indexer = indexer
         return indexer
+
+    async def _note_attestor(self, service: RelayService, tables: DoubtTables) -> None:
+        """Let indexers of this database know the key that this relay signs with; it can change while it runs."""
+        noted: bytes | None = None
+        while True:
+            attestor = service.intake.attestor
+            if attestor is not None and attestor.signer.address != noted:
+                with suppress(StoreUnavailableError):
+                    await tables.remember([attestor.signer.address])
+                    noted = attestor.signer.address
+            await asyncio.sleep(ATTESTOR_POLL_S)
 
     async def _ready(self) -> Mapping[str, Check]:
         found: dict[str, Check] = {}

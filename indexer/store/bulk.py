@@ -46,6 +46,19 @@ def upsert_standings(connection: Connection, rows: Sequence[tuple[int, int, byte
         cursor.close()
 
 
+def upsert_proofs(connection: Connection, rows: Sequence[tuple[int, int]]) -> None:
+    """Insert or replace (mark, place) of evidence."""
+    if not rows:
+        return
+    mark = "%s" if connection.dialect.name == "postgresql" else "?"
+    conflict = "ON CONFLICT (mark) DO UPDATE SET place = excluded.place"
+    cursor = _cursor(connection)
+    try:
+        cursor.executemany(f"INSERT INTO ix_proofs (mark, place) VALUES ({mark}, {mark}) {conflict}", rows)  # noqa: S608 - marks
+    finally:
+        cursor.close()
+
+
 def season_rows(connection: Connection, board: int, season_s: int) -> list[tuple[bytes, int, int]]:
     """Return (player, value, place) of everybody in a season."""
     cursor = _cursor(connection)

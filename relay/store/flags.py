@@ -1,16 +1,17 @@
-"""Audit flags: raised by decisions, listed for auditors.
+"""Audit flags: raised by decisions and doubts, listed for auditors, resolved by them.
 
-The only SQL of this package for audit flags.
+The only SQL for audit flags: relay and indexer both raise them.
 """
 
 import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, select, text
+from sqlalchemy import ColumnElement, Connection, Select, select, text, update
 
 from relay.guard.flags import Flag, merged
 from relay.ids import new_ids
+from relay.store.flag_tables import flag_history
 from relay.store.tables import audit_flags
 
 # Both databases speak this upsert; the conflict target is the partial unique index of open flags.
@@ -63,6 +64,39 @@ def raise_flags(connection: Connection, flags: Sequence[Flag], now_ms: int) -> N
             for flag_id, (flag, times) in zip(ids, distinct, strict=True)
         ],
     )
+
+
+class Resolution(NamedTuple):
+    """What an auditor (or whoever raised the flag) makes of it: the new status, who says so, and why."""
+
+    status: str
+    by: str
+    note: str
+
+
+def open_flag(connection: Connection, game_id: str, about: str, action: str, code: str) -> Any | None:
+    """Return the open flag of this kind, None where there is none; it stays as it is until the commit."""
+    query = _of(game_id, about, action, code).where(audit_flags.c.status == "open")
+    return connection.execute(query.with_for_update()).first()
+
+
+def newest_flag(connection: Connection, game_id: str, about: str, action: str, code: str) -> Any | None:
+    """Return the newest flag of this kind, open or not."""
+    return connection.execute(_of(game_id, about, action, code).order_by(audit_flags.c.id.desc()).limit(1)).first()
+
+
+def _of(game_id: str, about: str, action: str, code: str) -> Select[Any]:
+    columns = audit_flags.c
+    same = (columns.game_id == game_id, columns.about == about, columns.action == action, columns.code == code)
+    return select(audit_flags).where(*same)
+
+
+def resolve(connection: Connection, flag_id: str, resolution: Resolution, now_ms: int) -> None:
+    """Give a flag another status; how it came to be so is kept in its history."""
+    status, by, note = resolution
+    values = {"status": status, "resolved_by": by, "resolved_at_ms": now_ms, "resolution_note": note}
+    connection.execute(update(audit_flags).where(audit_flags.c.id == flag_id).values(**values))
+    connection.execute(flag_history.insert().values(flag_id=flag_id, at_ms=now_ms, status=status, actor=by, note=note))
 
 
 def list_flags(connection: Connection, wanted: FlagFilter, limit: int, before_id: str | None) -> Sequence[Any]:

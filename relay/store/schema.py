@@ -3,7 +3,15 @@
 Pure. Migrations and tests take the schema from here.
 """
 
-from relay.store import control_tables, outbox_tables, revocation_tables, tables, webhook_tables
+from relay.store import control_tables, flag_tables, outbox_tables, revocation_tables, tables, webhook_tables
 from relay.store.metadata import metadata
 
-__all__ = ["control_tables", "metadata", "outbox_tables", "revocation_tables", "tables", "webhook_tables"]
+__all__ = [
+    "control_tables",
+    "flag_tables",
+    "metadata",
+    "outbox_tables",
+    "revocation_tables",
+    "tables",
+    "webhook_tables",
+]

@@ -12,6 +12,22 @@ depends_on = None
 def upgrade() -> None:
     """Apply."""
     op.create_table(
+        "audit_flag_history",
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("flag_id", sa.Text(), nullable=False),
+        sa.Column("at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("note", sa.Text(), nullable=False),
+        sa.CheckConstraint(
+            "status IN ('open', 'confirmed', 'false_positive', 'dismissed')", name=op.f("ck_audit_flag_history_status")
+        ),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_audit_flag_history")),
+    )
+    with op.batch_alter_table("audit_flag_history", schema=None) as batch_op:
+        batch_op.create_index("ix_audit_flag_history_flag_id", ["flag_id", "seq"], unique=False)
+
+    op.create_table(
         "kept_answers",
         sa.Column("scope", sa.LargeBinary(length=32), nullable=False),
         sa.Column("claim_hash", sa.LargeBinary(length=32), nullable=False),
@@ -210,3 +226,7 @@ def downgrade() -> None:
         batch_op.drop_index("ix_kept_answers_created_at_ms")
 
     op.drop_table("kept_answers")
+    with op.batch_alter_table("audit_flag_history", schema=None) as batch_op:
+        batch_op.drop_index("ix_audit_flag_history_flag_id")
+
+    op.drop_table("audit_flag_history")
