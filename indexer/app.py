@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
-from indexer.ancestry import ChainIdentityError
+from indexer.ancestry import ChainIdentityError, demand_same
 from indexer.api import page
 from indexer.api.boards import Boards
 from indexer.api.leaderboards import Leaderboards
@@ -24,13 +24,18 @@ from indexer.doubting import Doubting, DoubtPlan, DoubtStore, Published
 from indexer.evidence import EvidenceSource, HttpEvidence
 from indexer.follower import BULK_BEHIND, Audience, Follower, Plan
 from indexer.health import Check
+from indexer.post import Post
 from indexer.reading import Reading
 from indexer.schedule import Jobs
 from indexer.store.access import Store
 from indexer.store.doubt_access import DoubtTables
 from indexer.store.evidence import DatabaseEvidence
+from indexer.store.news import Log
+from indexer.store.wakeup import Wakeup
 from indexer.stream import Hub
+from indexer.tail import Tail
 from relay.api.operations import Operation
+from relay.contract import game_key
 from relay.rules.ruleset import BoundRuleset
 from relay.store.engine import Database
 from relay.store.writer import Writer
@@ -48,7 +53,7 @@ class Doubts(NamedTuple):
 
 
 class IndexerService:
-    """Follower, stream, doubt, API and jobs of one contract. `start` and `stop` belong to one event loop."""
+    """Follower, stream, API and jobs of one contract. `start` and `stop` belong to one event loop."""
 
     def __init__(
         self,
@@ -62,13 +67,17 @@ class IndexerService:
         self._store, self._rpc, self._evidence, self._own_writer = store, rpc, evidence, own_writer
         self.hub = Hub(store.stream_tail)
         archive = Archive(store)
-        audiences: list[Audience] = [archive, self.hub]
+        self._wakeup = Wakeup(store.database)
+        log = Log(store.database, {game_key(game): game for game in plan.games})
+        self.tail = Tail(log, (archive, self.hub), self.hub.tell_flag, self._wakeup.wait)
+        audiences: list[Audience] = [archive, self.hub, self.tail]
         self.follower = Follower(rpc, store, evidence, audiences, plan)
         self.doubting: Doubting | None = None
         if doubts is not None:
             self.doubting = Doubting(self.follower, *doubts, rests=self._reads_history, tell_flag=self.hub.tell_flag)
             audiences.append(self.doubting)
-        self.reading = Reading(lambda: self.follower.state, store, archive)
+        self.post = Post(store, self._lead, self._stand_by)
+        self.reading = Reading(lambda: self.follower.state or self.tail.state, store, archive)
         self._jobs = Jobs(self.follower, store, evidence, rpc)
         self._tasks: list[asyncio.Task[None]] = []
         self.operations: list[Operation] = [
@@ -89,21 +98,42 @@ class IndexerService:
         if self._own_writer is not None:
             self._own_writer.start()
         await asyncio.to_thread(self._store.migrate)
-        with suppress(ChainError):  # the loop tries again, and readiness says why it has to
-            await self.follower.connect()
-        self._tasks = [asyncio.create_task(self.follower.run()), asyncio.create_task(self.hub.keep())]
-        if self.doubting is not None:
-            self._tasks.append(asyncio.create_task(self.doubting.run()))
+        if await self.post.take():
+            with suppress(ChainError):  # the loop tries again, and readiness says why it has to
+                await self.follower.connect()
+        else:
+            await self.tail.step()
+            if self.tail.state is not None:
+                with suppress(ChainError):
+                    demand_same(self.tail.state.identity, await self._rpc.identity())
+        works = [self.post.run, self.hub.keep, self._wakeup.run]
+        if self.doubting is not None:  # rests while this process stands by
+            works.append(self.doubting.run)
+        self._tasks = [asyncio.create_task(work()) for work in works]
+
+    async def _lead(self) -> None:
+        """Follow the chain, and do what happens by the clock."""
         self._jobs.start()
+        try:
+            await self.follower.run()
+        finally:
+            self._jobs.stop()
+            if self.follower.state is not None:
+                self.tail.go_on(self.follower.state)
+                self.follower.state = None
+
+    async def _stand_by(self) -> None:
+        """Follow the log of the indexer that leads."""
+        await self.tail.run()
 
     async def stop(self) -> None:
         """End streams, stop following after the commit under way, let go of connections."""
         self.close_streams()
-        self._jobs.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
+        await self.post.leave()
         if self._own_writer is not None:
             await self._own_writer.stop()
         await self._evidence.close()
@@ -118,9 +148,17 @@ class IndexerService:
         self.follower.wake()
 
     def ready(self) -> dict[str, Check]:
-        """Return what readiness says, by name."""
-        checks = self.follower.health.checks(time.monotonic())
-        return checks if self.doubting is None else checks | {"indexer.doubt": self.doubting.check()}
+        """Return what readiness says, by name; who stands by answers from what the one that leads has committed."""
+        if self.post.leads:
+            checks = self.follower.health.checks(time.monotonic())
+            return checks if self.doubting is None else checks | {"indexer.doubt": self.doubting.check()}
+        state = self.tail.state
+        at = "nothing is committed yet" if state is None else f"stands by; block {state.tip.number} is committed"
+        return {
+            "indexer.chain": Check(state is not None, "the one the rows are of" if state else at),
+            "indexer.lag": Check(state is not None, at),
+            "indexer.events": Check(True, "the indexer that leads checks them"),
+        }
 
     def _reads_history(self) -> bool:
         health = self.follower.health

@@ -3,7 +3,7 @@
 Touches the database through `Database.read` and the one `Writer`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from sqlalchemy import Connection, select, union
@@ -11,10 +11,11 @@ from sqlalchemy import Connection, select, union
 from indexer.boards import BoardConfig
 from indexer.events import Header, Mark
 from indexer.fold import Evidence
+from indexer.lease import TTL_MS, Alive, Held, Holder, free
 from indexer.messages import Entry
 from indexer.ordering import block_of
 from indexer.state import Identity, Outcome, State, Step
-from indexer.store import again, board_admin, load
+from indexer.store import again, board_admin, leases, load
 from indexer.store import stream as log_of
 from indexer.store.again import Digest
 from indexer.store.board_admin import BoardRow, By, Change, Put
@@ -24,7 +25,7 @@ from indexer.store.ledger import ENTRY, SqlLedger, season_keys
 from indexer.store.rebuild import Progress, rebuild
 from indexer.store.tables import batches, rulings, scores, standings
 from indexer.stream_ring import Told
-from relay.store.engine import Database
+from relay.store.engine import Database, StoreUnavailableError
 from relay.store.migrate import upgrade
 from relay.store.writer import Writer
 
@@ -39,13 +40,14 @@ class Store:
     """The indexer's tables behind one database and one writer."""
 
     def __init__(self, database: Database, writer: Writer) -> None:
-        self._database = database
+        self.database = database
         self._writer = writer
+        self.epoch: int | None = None  # of the lease under which this process writes; None: nobody else can be there
         self.revision = 0  # of the boards' configuration, when everything was last read
 
     def migrate(self) -> None:
         """Bring the tables to this program's version; blocks, so it belongs before the loop or in a thread."""
-        upgrade(self._database, "indexer")
+        upgrade(self.database, "indexer")
 
     async def load(
         self,
@@ -57,21 +59,19 @@ class Store:
 
         Boards that are not what they are configured to be are made anew first, with `progress`.
         """
-        if await self._database.read(load.begun):
-            await self._writer.run(lambda connection: load.arrange(connection, configured))
-            self.revision = await self._database.read(board_admin.revision)
-            await rebuild(self._database, self._writer, names, progress)
-        return await self._database.read(lambda connection: load.load(connection, names))
+        if await self.database.read(load.begun):
+            await self._write(lambda connection: load.arrange(connection, configured))
+            self.revision = await self.database.read(board_admin.revision)
+            await rebuild(self.database, self._writer, names, progress)
+        return await self.database.read(lambda connection: load.load(connection, names))
 
     async def boards_changed(self) -> bool:
         """Return whether somebody changed a board since everything was last read."""
-        return await self._database.read(board_admin.revision) != self.revision
+        return await self.database.read(board_admin.revision) != self.revision
 
     async def create(self, identity: Identity, start: Header) -> None:
         """Write the checkpoint of an indexer that has seen nothing yet."""
-        await self._writer.run(
-            lambda connection: load.create(connection, identity, start, self._database.now_ms(connection))
-        )
+        await self._write(lambda connection: load.create(connection, identity, start, self.database.now_ms(connection)))
 
     async def commit(
         self, state: State, step: Step, names: dict[bytes, str], evidence: dict[bytes, Evidence]
@@ -79,10 +79,10 @@ class Store:
         """Do one step of the follower; durable when this returns. See `commit_step` for what it raises."""
 
         def job(connection: Connection) -> Outcome:
-            now_ms = self._database.now_ms(connection)
+            now_ms = self.database.now_ms(connection)
             return commit_step(connection, state, step, names=names, evidence=evidence, now_ms=now_ms)
 
-        return await self._writer.run(job)
+        return await self._write(job)
 
     async def learn(
         self, state: State, found: Mapping[tuple[int, bytes], Evidence], names: dict[bytes, str]
@@ -90,9 +90,9 @@ class Store:
         """Fill in what late evidence says; the stream tells who is shown."""
 
         def job(connection: Connection) -> Outcome:
-            return learn(connection, state, found, names=names, now_ms=self._database.now_ms(connection))
+            return learn(connection, state, found, names=names, now_ms=self.database.now_ms(connection))
 
-        return await self._writer.run(job)
+        return await self._write(job)
 
     async def unexplained(self, after: int, limit: int) -> tuple[int | None, list[tuple[int, bytes]]]:
         """Look through `limit` scores after a position for those whose evidence was not found yet.
@@ -106,7 +106,7 @@ class Store:
             last = rows[-1].place if len(rows) == limit else None
             return last, [(place, known) for place, known, level in rows if level is None]
 
-        return await self._database.read(read)
+        return await self.database.read(read)
 
     async def event_marks(self, below: int) -> list[Mark]:
         """Return every block under `below` in which the contract logged a batch or a ruling, newest first."""
@@ -118,34 +118,72 @@ class Store:
             marks = {block_of(place): known for place, known in rows if block_of(place) < below}
             return [Mark(number, marks[number]) for number in sorted(marks, reverse=True)]
 
-        return await self._database.read(read)
+        return await self.database.read(read)
 
     async def season(self, board: int, config: BoardConfig, season_s: int) -> dict[bytes, int]:
         """Return the ordering keys of a season's players."""
-        return await self._database.read(lambda connection: season_keys(connection, board, config, season_s))
+        return await self.database.read(lambda connection: season_keys(connection, board, config, season_s))
 
     async def seasons(self, board: int) -> list[int]:
         """Return the starts of the seasons in which somebody stands, newest first."""
         query = select(standings.c.season_s).where(standings.c.board == board).distinct()
-        return await self._database.read(
+        return await self.database.read(
             lambda connection: list(connection.scalars(query.order_by(standings.c.season_s.desc())))
         )
 
     async def stream_tail(self, log: int, limit: int) -> list[Told]:
         """Return the newest messages of a board's log (or the flags of minus a game), oldest first."""
-        return await self._database.read(lambda connection: log_of.tail(connection, log, limit))
+        return await self.database.read(lambda connection: log_of.tail(connection, log, limit))
 
     async def prune_stream(self, keep: int, older_than_ms: int) -> int:
         """Delete messages that are both older than that and not among the newest `keep` of their log."""
         return await self._writer.run(
-            lambda connection: log_of.prune(connection, keep, self._database.now_ms(connection) - older_than_ms)
+            lambda connection: log_of.prune(connection, keep, self.database.now_ms(connection) - older_than_ms)
         )
+
+    # ------------------------------------------------------------------------ the lease
+
+    async def take_lease(self, me: Holder, alive: Alive) -> int:
+        """Take or renew the right to write; returns its epoch, 0 while another holds it."""
+
+        def look(connection: Connection) -> tuple[Held | None, bool]:
+            seen = leases.held(connection)
+            return seen, free(seen, me, self.database.now_ms(connection), alive)
+
+        seen, mine = await self.database.read(look)  # who stands by only reads: a write would hold up the holder
+        if not mine:
+            return 0
+        return await self._writer.run(
+            lambda connection: leases.take(connection, str(me), seen, self.database.now_ms(connection), TTL_MS)
+        )
+
+    async def release_lease(self, epoch: int) -> None:
+        """Let another take over at once."""
+        await self._writer.run(lambda connection: leases.release(connection, epoch))
+
+    async def _write(self, job: Callable[[Connection], T]) -> T:
+        """Do `job` in one transaction under this process's lease.
+
+        Raises:
+            StoreUnavailableError: the lease is another's by now, or the database is out of reach.
+        """
+        epoch = self.epoch
+
+        def fenced(connection: Connection) -> T:
+            if epoch is not None:
+                leases.fence(connection, epoch)
+            return job(connection)
+
+        try:
+            return await self._writer.run(fenced)
+        except leases.LeaseLostError as lost:
+            raise StoreUnavailableError("another indexer took over") from lost
 
     # ---------------------------------------------------------------- beginning again
 
     async def digest(self) -> Digest:
         """Return the digest of all standings."""
-        return await self._database.read(again.digest)
+        return await self.database.read(again.digest)
 
     async def unmake(self) -> None:
         """Mark every board; the next `load` makes them anew from the scores."""
@@ -159,34 +197,34 @@ class Store:
 
     async def boards(self) -> list[BoardRow]:
         """Return every board as it is configured."""
-        return await self._database.read(board_admin.listed)
+        return await self.database.read(board_admin.listed)
 
     async def board(self, game: int, name: str) -> BoardRow:
         """Return one board as it is configured; CallerError BOARD_UNKNOWN."""
-        return await self._database.read(lambda connection: board_admin.found(connection, game, name))
+        return await self.database.read(lambda connection: board_admin.found(connection, game, name))
 
     async def put_board(self, game: int, config: BoardConfig, actor: str, reason: str) -> Put:
         """Let a board be configured so; CallerError BOARD_CONFIGURED."""
         return await self._writer.run(
-            lambda c: board_admin.put(c, game, config, By(actor, self._database.now_ms(c), reason))
+            lambda c: board_admin.put(c, game, config, By(actor, self.database.now_ms(c), reason))
         )
 
     async def delete_board(self, game: int, name: str, actor: str, reason: str) -> None:
         """Remove a board; CallerError BOARD_UNKNOWN or BOARD_CONFIGURED."""
         await self._writer.run(
-            lambda c: board_admin.take_out(c, game, name, By(actor, self._database.now_ms(c), reason))
+            lambda c: board_admin.take_out(c, game, name, By(actor, self.database.now_ms(c), reason))
         )
 
     async def board_changes(self, game: int, name: str, limit: int) -> list[Change]:
         """Return the newest changes of a board, newest first."""
-        return await self._database.read(lambda connection: board_admin.changes(connection, game, name, limit))
+        return await self.database.read(lambda connection: board_admin.changes(connection, game, name, limit))
 
     # -------------------------------------------------------------------- for the API
 
     async def entries_at(self, places: Iterable[int]) -> dict[int, Entry]:
         """Return the scores at some positions."""
         wanted = list(places)
-        return await self._database.read(lambda c: SqlLedger(c).entries_at(wanted)) if wanted else {}
+        return await self.database.read(lambda c: SqlLedger(c).entries_at(wanted)) if wanted else {}
 
     async def by_round(self, game: int, round_id: int) -> tuple[Entry, bool] | None:
         """Return a score by its game and round, and whether it is withdrawn."""
@@ -196,7 +234,7 @@ class Store:
             found = connection.execute(query).first()
             return None if found is None else (Entry(*found[:-1]), bool(found[-1]))
 
-        return await self._database.read(read)
+        return await self.database.read(read)
 
     async def of_player(
         self, player: bytes, game: int | None, before: int | None, limit: int
@@ -212,4 +250,4 @@ class Store:
             rows = connection.execute(query.order_by(scores.c.place.desc()).limit(limit))
             return [(Entry(*row[:-1]), bool(row[-1])) for row in rows]
 
-        return await self._database.read(read)
+        return await self.database.read(read)

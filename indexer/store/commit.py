@@ -16,6 +16,7 @@ from indexer.state import BoardState, Outcome, StandingRow, State, Step
 from indexer.store import bulk
 from indexer.store.ledger import SqlLedger
 from indexer.store.tables import blocks, boards, chain, games, standings, stream
+from indexer.store.wakeup import announce
 from indexer.window import ROWS, Window
 from relay.store.engine import StoreUnavailableError
 
@@ -115,6 +116,7 @@ def write_messages(connection: Connection, outcome: Outcome, now_ms: int) -> Non
     bulk.insert(connection, stream, [(m.board, m.seq, now_ms, m.kind, m.body) for m in outcome.messages])
     for number, seq in outcome.seqs.items():
         connection.execute(update(boards).where(boards.c.number == number).values(seq=seq))
+    announce(connection)
 
 
 def write_standings(connection: Connection, configs: Mapping[int, BoardConfig], rows: Sequence[StandingRow]) -> None:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, delete, func, select
 
 from indexer.store import bulk
 from indexer.store.tables import stream
+from indexer.store.wakeup import announce
 from indexer.stream_ring import Told
 
 
@@ -28,6 +29,7 @@ def append_flag(connection: Connection, game: int, body: bytes, now_ms: int) -> 
     """Add the state of an audit flag to a game's flags; returns its number. `Hub.tell_flag` after the commit."""
     last = connection.scalar(select(func.max(stream.c.seq)).where(stream.c.board == -game)) or 0
     bulk.insert(connection, stream, [(-game, last + 1, now_ms, "flag", body)])
+    announce(connection)
     return int(last) + 1
 
 

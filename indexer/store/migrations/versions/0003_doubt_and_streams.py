@@ -58,6 +58,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("place", name=op.f("pk_ix_doubts")),
     )
     op.create_table(
+        "ix_leases",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("holder", sa.Text(), nullable=False),
+        sa.Column("epoch", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_ix_leases")),
+    )
+    op.create_table(
         "ix_proofs",
         sa.Column("mark", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("place", sa.BigInteger(), nullable=False),
@@ -73,6 +81,7 @@ def downgrade() -> None:
         batch_op.drop_column("disputed")
 
     op.drop_table("ix_proofs")
+    op.drop_table("ix_leases")
     op.drop_table("ix_doubts")
     op.drop_table("ix_doubt")
     op.drop_table("ix_builds")

@@ -1,0 +1,70 @@
+"""What another indexer committed since we last looked, as one consistent picture.
+
+Touches the database on the connection it is given.
+"""
+
+from collections.abc import Mapping
+
+from sqlalchemy import Connection, select, text
+
+from indexer.events import Mark
+from indexer.state import State
+from indexer.store import load
+from indexer.store import stream as log_of
+from indexer.store.tables import boards, chain, games
+from indexer.stream_ring import Told
+from indexer.tail import News
+from relay.store.engine import Database
+
+
+def one_picture(connection: Connection) -> None:
+    """Let every query of this transaction see the same commits; must be its first statement."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+
+
+def view(connection: Connection, names: Mapping[bytes, str]) -> State | None:
+    """Return everything committed, None for a new database."""
+    one_picture(connection)
+    return load.load(connection, names)
+
+
+def news(connection: Connection, state: State, flags: Mapping[int, int]) -> News | None:
+    """Return what follows `state`, and each game's flags after a number; None where all must be read anew."""
+    one_picture(connection)
+    at = connection.execute(select(chain)).first()
+    query = select(boards.c.number, boards.c.name, boards.c.config, boards.c.seq)
+    rows = {row.number: row for row in connection.execute(query)}
+    if at is None or at.epoch != state.epoch or rows.keys() != state.boards.keys():
+        return None
+    told: dict[int, list[Told]] = {}
+    for number, board in state.boards.items():
+        row = rows[number]
+        if load.read_config(row.name, row.config) != board.config:
+            return None
+        if row.seq != board.seq:
+            told[number] = log_of.behind(connection, number, board.seq)
+            if [one.seq for one in told[number]] != list(range(board.seq + 1, row.seq + 1)):
+                return None  # pruned meanwhile, or begun anew
+    return News(
+        Mark(at.tip_number, at.tip_hash), at.tip_time_s, at.final_number, Mark(at.verified_number, at.verified_hash),
+        {key: (head, recorded) for key, head, recorded in connection.execute(
+            select(games.c.key, games.c.head, games.c.recorded))},
+        told,
+        {game: log_of.behind(connection, -game, seq) for game, seq in flags.items()},
+    )  # fmt: skip
+
+
+class Log:
+    """What another indexer writes, for reading only."""
+
+    def __init__(self, database: Database, names: Mapping[bytes, str]) -> None:
+        self._database, self._names = database, names
+
+    async def view(self) -> State | None:
+        """Return everything committed, None for a new database."""
+        return await self._database.read(lambda connection: view(connection, self._names))
+
+    async def news(self, state: State, flags: Mapping[int, int]) -> News | None:
+        """Return what follows `state`; None where all must be read anew."""
+        return await self._database.read(lambda connection: news(connection, state, flags))
