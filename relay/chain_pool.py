@@ -193,12 +193,17 @@ class ChainPool:
 
     async def _fit(self, index: int) -> bool:
         """Whether it may be asked, after a look at it where it needs one."""
+        if providers.unproved(self._standings[index], self._clock()):
+            return await self._proved(index)
+        return self._standings[index].fault not in providers.REFUSED
+
+    async def _proved(self, index: int) -> bool:
+        """Look at it now; whether it is still on the chain it should be on."""
         began = self._clock()
-        if providers.unproved(self._standings[index], began):
-            look = await self._look(index, self._heights())
-            if look is None or self._identity is None:
-                return False
-            self._stand(index, providers.judged(self._standings[index], look, self._identity, began, self._clock()))
+        look = await self._look(index, self._heights())
+        if look is None or self._identity is None:
+            return False
+        self._stand(index, providers.judged(self._standings[index], look, self._identity, began, self._clock()))
         return self._standings[index].fault not in providers.REFUSED
 
     async def _ask(self, job: Callable[[Endpoint], Awaitable[T]]) -> tuple[int, T]:
@@ -361,10 +366,10 @@ class ChainPool:
         return await self._confirm(tells)
 
     async def _confirm(self, tells: Callable[[Endpoint], Awaitable[bool | None]]) -> bool:
-        """Ask everyone who may be asked. Where one endpoint is configured there is nobody else: it is believed."""
-        if len(self._endpoints) == 1:
-            return True
+        """Ask everyone who is still on this chain. The only one there is, is believed if it is."""
         await self._ready()
+        if len(self._endpoints) == 1:
+            return await self._proved(0)
 
         async def opinion(index: int) -> bool | None:
             try:
@@ -375,5 +380,5 @@ class ChainPool:
                 log.debug("no opinion", extra={"provider": self._names[index]})  # it no longer has that block's state
             return None
 
-        fit = [index for index in providers.order(self._standings) if await self._fit(index)]
+        fit = [index for index in providers.order(self._standings) if await self._proved(index)]
         return providers.confirmed(await asyncio.gather(*map(opinion, fit)), len(self._endpoints))

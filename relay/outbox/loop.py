@@ -147,9 +147,9 @@ class Outbox:
 
         A paused key only observes and settles.
         """
+        self._wake.clear()  # also where another process leads: it finds the work by itself
         if not await self._lead():
             return
-        self._wake.clear()
         head = await self.desk.chain.head()
         self.head_number = head.number
         await self._survey(head)

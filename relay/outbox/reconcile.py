@@ -34,6 +34,8 @@ async def next_nonces(desk: Desk, head: Block) -> tuple[int, int] | None:
             if await desk.chain.nonce(key, finalized) < used[key]:
                 desk.report("nonce", _waiting(key, reserved[key], used[key]))
                 return None
+            if not await _confirmed(desk, key, used[key], finalized):
+                return None
             log.error("nonces of a gas key were used elsewhere", extra={"key": checksum_address(key)})
         if not await sweep(desk, head, finalized):
             return None
@@ -53,15 +55,25 @@ async def _first_nonce(desk: Desk, own: bytes, head: Block) -> tuple[int, int] |
     finalized = await desk.chain.finalized(desk.settings.confirmations, head)
     if await desk.chain.nonce(own, finalized) == used:
         desk.first_look = None
-        return used, 0
+        return (used, 0) if await _confirmed(desk, own, used, finalized) else None
     now, look = desk.clock(), (used, head.hash)
     if desk.first_look is None or desk.first_look[0] != look:
         desk.first_look = (look, now)
     elif now - desk.first_look[1] >= max(STANDS_STILL_S, STANDS_STILL_BLOCKS * desk.pace.block_s):
-        return used, 0
+        return (used, 0) if await _confirmed(desk, own, used, head.number) else None
     own_name = checksum_address(own)
     desk.report("nonce", f"the gas key {own_name} was used a moment ago: sending begins when that is final")
     return None
+
+
+async def _confirmed(desk: Desk, key: bytes, used: int, block: int) -> bool:
+    """Whether a second provider, if there is one, agrees that all nonces below `used` are: what is skipped is gone."""
+    if used == 0 or await desk.chain.confirm_absent(key, (), used - 1, block):
+        return True
+    desk.report(
+        "nonce", f"one provider says that {checksum_address(key)} used {used} nonces, and no second one confirms it"
+    )
+    return False
 
 
 def _waiting(key: bytes, ours: int | None, used: int) -> str:

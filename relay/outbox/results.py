@@ -6,8 +6,8 @@ Pure. A score counts as recorded only when a `ScoreSubmitted` log of our contrac
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from relay.chain_types import Log
-from relay.contract import TOPICS, Record
+from relay.chain_types import ChainAnswerError, Log
+from relay.contract import TOPICS, Record, decode_result
 
 SCORE_SUBMITTED = TOPICS["ScoreSubmitted"]
 
@@ -86,6 +86,13 @@ def _says(log: Log, record: Record) -> bool:
         and int.from_bytes(log.data[:32], "big") == record.score
         and log.data[32:64] == record.evidence_hash
     )
+
+
+def recorded(answer: bytes) -> bool:
+    """Read what `isRecorded` answered. ChainAnswerError for no bytes: on that chain there is no contract of ours."""
+    if not answer:
+        raise ChainAnswerError(0, "the contract does not answer: the endpoint may serve another chain", None)
+    return bool(decode_result("isRecorded", answer))
 
 
 def round_topics(batch: Batch, positions: Sequence[int]) -> list[bytes]:

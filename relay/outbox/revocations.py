@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 from relay.attestation import Domain
 from relay.chain_types import Block, ChainAnswerError, Log, Receipt
-from relay.contract import MAX_BATCH, decode_result, encode_call, game_key, revert_name
+from relay.contract import MAX_BATCH, encode_call, game_key, revert_name
 from relay.contract_moderation import (
     FUNCTIONS,
     LOGGED,
@@ -135,7 +135,7 @@ class ModerationCargo:
 
     async def _recorded(self, order: WaitingOrder) -> bool:
         question = encode_call("isRecorded", game_key(order.game_id), order.round_id)
-        return bool(decode_result("isRecorded", await self._chain.call(self._domain.contract, question)))
+        return results.recorded(await self._chain.call(self._domain.contract, question))
 
     async def _unrecorded(self, order: WaitingOrder, head: Block, clear: Standing) -> Standing:
         final = await self._chain.block(await self._chain.finalized(self._settings.confirmations, head))

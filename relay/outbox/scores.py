@@ -12,7 +12,6 @@ from relay.attestation import Domain, score_batch_struct
 from relay.chain_types import Block, Log, Receipt
 from relay.contract import (
     Record,
-    decode_result,
     decode_submit_scores,
     encode_call,
     encode_submit_scores,
@@ -192,7 +191,7 @@ class ScoreCargo:
         rounds = [batch.records[position].round_id for position in positions]
         questions = [encode_call("isRecorded", batch.game, number) for number in rounds]
         answers = await self._chain.calls(self._domain.contract, questions)
-        return sum(bool(decode_result("isRecorded", answer)) for answer in answers)
+        return sum(results.recorded(answer) for answer in answers)
 
 
 def from_calldata(stored: StoredBatch) -> results.Batch:
