@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import uvloop
 
@@ -94,19 +95,22 @@ class Vault:
 class SignerEndpoints:
     """web3signer's interface for secp256k1 keys."""
 
-    def __init__(self, vault: Vault) -> None:
-        self._vault = vault
+    def __init__(self, vault: Vault, *, alone: bool) -> None:
+        """`alone`: no token is asked for, so only what calls this machine by its own name is answered."""
+        self._vault, self._alone = vault, alone
 
     async def upcheck(self, call: Call) -> Answer:  # noqa: ARG002 - every endpoint takes the call
         """Say that the process answers."""
         return Answer(200, b"OK", TEXT)
 
-    async def public_keys(self, call: Call) -> Answer:  # noqa: ARG002
+    async def public_keys(self, call: Call) -> Answer:
         """Return the public keys held, each 0x and 128 hex digits."""
+        self._check_host(call)
         return answer(["0x" + key.hex() for key in await self._vault.keys()])
 
     async def sign(self, call: Call) -> Answer:
         """Return r ‖ s ‖ v as text, or refuse."""
+        self._check_host(call)
         body: SignRequest = call.body
         data = _hex(body.data, "data")
         struct = None if body.struct is None else _hex(body.struct, "struct")
@@ -122,6 +126,16 @@ class SignerEndpoints:
         log.log(logging.DEBUG if what == "attestation" else logging.INFO, "signed", extra={**told, "what": what})
         return Answer(200, b"0x" + held.signer.sign(keccak(data)).hex().encode(), TEXT)
 
+    def _check_host(self, call: Call) -> None:
+        """A page in a browser here can have its own name point at us (DNS rebinding), but not call us by another.
+
+        Raises:
+            CallerError: NOT_AUTHENTICATED.
+        """
+        if self._alone and not _is_local(call.headers.get(b"host", b"").decode("latin-1")):
+            detail = "Without a token only this machine is answered, by its own name: set FAIRSCORE_SIGNER_TOKEN_FILE."
+            raise CallerError("NOT_AUTHENTICATED", detail)
+
 
 def _told(held: Mapping[bytes, Held]) -> str:
     """Return which keys there are and what for."""
@@ -131,7 +145,7 @@ def _told(held: Mapping[bytes, Held]) -> str:
 
 def application(vault: Vault, secret: str | None) -> Api:
     """Return the ASGI application; with a `secret` everything but its health needs it as bearer token."""
-    endpoints = SignerEndpoints(vault)
+    endpoints = SignerEndpoints(vault, alone=not secret)
     roles = frozenset({ROLE}) if secret else None
 
     async def authenticate(token: str) -> Credential | None:
@@ -204,6 +218,14 @@ async def _serve(settings: Settings) -> None:
 def _loopback(host: str) -> bool:
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_local(host: str) -> bool:
+    """Whether a Host field (RFC 9110, section 7.2) names this machine."""
+    try:
+        return _loopback(urlsplit(f"//{host}").hostname or "")
     except ValueError:
         return False
 

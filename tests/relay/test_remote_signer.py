@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 import urllib3
 from eth_account import Account
@@ -233,6 +234,38 @@ def test_the_signers_own_keys_come_and_go(tmp_path: Path, monkeypatch: pytest.Mo
     assert held() == set()
     second.write_text("not a key")
     assert held() == set(), "nor is that an error that a relay would see as one of ours"
+
+
+@pytest.mark.parametrize(
+    ("host", "token", "status"),
+    [
+        ("127.0.0.1:9000", None, 200),
+        ("localhost", None, 200),
+        ("[::1]:9000", None, 200),
+        ("rebound.example:9000", None, 401),
+        ("", None, 401),
+        ("[::1", None, 401),
+        ("rebound.example", TOKEN, 200),
+    ],
+)
+def test_without_a_token_no_web_page_has_anything_signed(
+    tmp_path: Path, host: str, token: str | None, status: int
+) -> None:
+    """A page can have its own name point at this machine (DNS rebinding), but not call it by another."""
+    sources = KeySources(settings(gas_key_file=Path(private(tmp_path / "gas", SECRETS["GAS"].hex()))))
+    signer = signer_server.application(Vault(sources.read, DOMAIN, 10**12), token)
+    headers = {"host": host} | ({"authorization": f"Bearer {token}"} if token else {})
+    payload = transactions.encode(Transaction(CHAIN, 1, 2, 1, 90_000, CONTRACT, 0, selector("submitScores")))
+    path = f"/api/v1/eth1/sign/{KEYS['GAS'].public_key.hex()}"
+
+    async def ask_both() -> tuple[int, int]:
+        transport = httpx2.ASGITransport(app=signer)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            listed = await client.get("/api/v1/eth1/publicKeys", headers=headers)
+            signed = await client.post(path, json={"data": "0x" + payload.hex()}, headers=headers)
+        return listed.status_code, signed.status_code
+
+    assert asyncio.run(ask_both()) == (status, status)
 
 
 # ------------------------------------------------------------ signers that answer wrongly
