@@ -209,14 +209,17 @@ def _recomputed(event: Event, document: Document, rules: BoundRuleset) -> Doubt 
 
 
 def _line_apart(verdict: Verdict, published: list[dict[str, Any]]) -> str | None:
-    """Return the code of a check of which the published line is another than the recomputed one."""
+    """Return the code of a check of which the published line is another than the recomputed one.
+
+    Lines of no check of the rules are the guard's (rate limits, the same play again): it knows what no evidence holds.
+    """
     lines = {line.get("code"): line for line in published}
     for check in verdict.checks:
-        line = lines.pop(check.code, None)
+        line = lines.get(check.code)
         history = check.result is Result.INSUFFICIENT_DATA  # the relay knew the player's scores
         if line is None or (not history and line != check.document()):
             return check.code
-    return str(next(iter(lines))) if lines else None
+    return None
 
 
 def out_of_range(event: Event) -> Doubt:
