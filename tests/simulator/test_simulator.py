@@ -16,7 +16,7 @@ from tests.simulator.script import draw
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS_PER_TEST = 100
-TESTS = 20
+TESTS = 16
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS_PER_TEST * TESTS, SEEDS_PER_TEST))
