@@ -99,7 +99,7 @@ class Boards(msgspec.Struct, rename="camel", frozen=True):
 
 
 class Seasons(msgspec.Struct, rename="camel", frozen=True):
-    """The seasons of a board in which somebody stands, and the current one; newest first."""
+    """The newest 1,000 seasons of a board in which somebody stands, and the current one; newest first."""
 
     game_id: str
     board: str

@@ -23,13 +23,15 @@ from indexer.store.commit import commit_step
 from indexer.store.learn import learn
 from indexer.store.ledger import ENTRY, SqlLedger, season_keys
 from indexer.store.rebuild import Progress, rebuild
-from indexer.store.tables import batches, rulings, scores, standings
+from indexer.store.tables import batches, rulings, scores
 from indexer.stream_ring import Told
 from relay.store.engine import Database, StoreUnavailableError
 from relay.store.migrate import upgrade
 from relay.store.writer import Writer
 
 T = TypeVar("T")
+
+SEASONS_MAX = 1_000  # in one list: of a board by the minute, the last hours; older ones are still found by name
 
 
 def quietly(board: str, done: int, total: int) -> None:
@@ -125,11 +127,8 @@ class Store:
         return await self.database.read(lambda connection: season_keys(connection, board, config, season_s))
 
     async def seasons(self, board: int) -> list[int]:
-        """Return the starts of the seasons in which somebody stands, newest first."""
-        query = select(standings.c.season_s).where(standings.c.board == board).distinct()
-        return await self.database.read(
-            lambda connection: list(connection.scalars(query.order_by(standings.c.season_s.desc())))
-        )
+        """Return the starts of the newest seasons in which somebody stands, newest first."""
+        return await self.database.read(lambda connection: load.seasons(connection, board, SEASONS_MAX))
 
     async def stream_tail(self, log: int, limit: int) -> list[Told]:
         """Return the newest messages of a board's log (or the flags of minus a game), oldest first."""

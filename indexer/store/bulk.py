@@ -59,6 +59,17 @@ def upsert_proofs(connection: Connection, rows: Sequence[tuple[int, int]]) -> No
         cursor.close()
 
 
+def rows_at(connection: Connection, table: Table, columns: Sequence[str], places: Sequence[int]) -> list[Any]:
+    """Return some columns of the rows at some positions, in no order.
+
+    A page of a board: expanding the list of positions would take SQLAlchemy longer than the database takes to answer.
+    """
+    chosen = f"SELECT {', '.join(columns)} FROM {table.name} WHERE place"  # noqa: S608 - names of our own tables
+    if connection.dialect.name == "postgresql":
+        return list(connection.exec_driver_sql(f"{chosen} = ANY(%s)", (list(places),)))
+    return list(connection.exec_driver_sql(f"{chosen} IN ({', '.join('?' * len(places))})", tuple(places)))
+
+
 def season_rows(connection: Connection, board: int, season_s: int) -> list[tuple[bytes, int, int]]:
     """Return (player, value, place) of everybody in a season."""
     cursor = _cursor(connection)

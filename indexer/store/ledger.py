@@ -135,7 +135,8 @@ class SqlLedger:
     def entries_at(self, places: Sequence[int]) -> dict[int, Entry]:
         """Return the scores at some positions."""
         self.flush()
-        return {e.place: e for e in entries(self._connection, select(*ENTRY).where(scores.c.place.in_(places)))}
+        found = bulk.rows_at(self._connection, scores, Entry._fields, places)
+        return {row[0]: Entry(*row) for row in found}
 
     def between(self, game: int, after_block: int, to_block: int) -> list[int]:
         """Return the round ids of the scores in the blocks after `after_block` up to `to_block`, in order."""

@@ -6,7 +6,7 @@ Touches the database on the connection it is given.
 import json
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, text, update
 
 from indexer.board_draft import top_rows
 from indexer.boards import BoardConfig, board_from_mapping
@@ -18,6 +18,17 @@ from indexer.store.board_tables import builds
 from indexer.store.ledger import UNBUILT, SqlLedger, add_board, season_keys
 from indexer.store.tables import FROM_FILE, blocks, boards, chain, games, standings, stream
 from indexer.window import ROWS, Window
+
+# From each season to the one before by the primary key: DISTINCT would read every standing of the board.
+SEASONS = text("""
+WITH RECURSIVE found (season_s) AS (
+  SELECT max(season_s) FROM ix_standings WHERE board = :board
+  UNION ALL
+  SELECT (SELECT max(season_s) FROM ix_standings WHERE board = :board AND season_s < found.season_s)
+  FROM found WHERE season_s IS NOT NULL
+)
+SELECT season_s FROM found WHERE season_s IS NOT NULL LIMIT :limit
+""")
 
 
 def create(connection: Connection, identity: Identity, start: Header, epoch: int) -> None:
@@ -112,6 +123,11 @@ def remove(connection: Connection, number: int) -> None:
     """Remove a board with its standings and stream; the scores stay."""
     for column in (standings.c.board, stream.c.board, builds.c.board, boards.c.number):
         connection.execute(delete(column.table).where(column == number))
+
+
+def seasons(connection: Connection, board: int, limit: int) -> list[int]:
+    """Return the starts of the newest seasons in which somebody stands, newest first."""
+    return list(connection.scalars(SEASONS, {"board": board, "limit": limit}))
 
 
 def _window(connection: Connection, ranked: Standings, final_block: int) -> Window:
