@@ -24,11 +24,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[3]
-sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]  # run as a script, only this folder is on the path
+sys.path.insert(0, str(ROOT))  # run as a script, only this folder is on the path
 
-import served  # noqa: E402 - needs the path above
-import structures  # noqa: E402
-
+from tests.benchmarks.rank import served, structures  # noqa: E402 - needs the path above
 from tests.harness.nodes import Postgres  # noqa: E402
 
 GOALS = {"update + rank, p99": (50.0, "us"), "handler, p99": (1_000.0, "us"), "restart": (3.0, "s")}
