@@ -44,7 +44,12 @@ class ScoreRows:
         game = ""
         # From game to game, so that a busy one does not hide the others behind the row limit.
         while (game := c.scalar(select(func.min(s.game_id)).where(IS_WAITING, s.game_id > game))) is not None:
-            rows = select(s.id, s.game_id, s.rules_hash, *score).where(IS_WAITING, s.game_id == game).order_by(s.round_id).limit(per_game_max)
+            rows = (
+                select(s.id, s.game_id, s.rules_hash, *score)
+                .where(IS_WAITING, s.game_id == game)
+                .order_by(s.round_id)
+                .limit(per_game_max)
+            )
             found += [Waiting(*row) for row in c.execute(rows)]
         return found, self._database.now_ms(c)
 
