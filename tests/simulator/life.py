@@ -194,8 +194,7 @@ class Life:
         with self.disk.engine.connect() as connection, connection.begin():
             connection.execute(submissions.insert(), rows)
         self.log("world", f"accepts {count}")
-        for process in self.processes[:1]:
-            process.wake()
+        self.chance.choice(self.processes).wake()  # whoever took them in
 
     def _block(self) -> None:
         block = self.world.mine(EPOCH_S + self.now())
