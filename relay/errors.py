@@ -150,6 +150,7 @@ PROBLEMS: dict[str, Problem] = {
         "of scores and anchors for one contract, or transactions to that contract, on one chain.",
     ),
     "SUBMISSION_UNKNOWN": Problem(404, "Submission unknown", "No submission has this id."),
+    "FLAG_UNKNOWN": Problem(404, "Flag unknown", "No audit flag has this id, or the key belongs to another game."),
     "EVIDENCE_UNKNOWN": Problem(404, "Evidence unknown", "No evidence with this hash is stored here."),
     "BOARD_UNKNOWN": Problem(404, "Board unknown", "The game has no board with this name; every game has `default`."),
     "SEASON_UNKNOWN": Problem(404, "Season unknown", "The board has no such season, or it has not begun."),
@@ -183,6 +184,12 @@ PROBLEMS: dict[str, Problem] = {
         "Submission not revoked",
         "Only a revoked score can be reinstated. One that somebody invalidated on the contract without this relay is "
         "revoked here first; nothing is sent for that, as the contract has it already.",
+    ),
+    "FLAG_NOT_REVOCABLE": Problem(
+        409,
+        "Nothing to revoke",
+        "`revoke` takes back the score a flag is about. This one is about none, or about a score on the chain that no "
+        "submission of this relay stands behind: that is invalidated on the contract, with an auditor's key.",
     ),
     "SUBMISSION_NOT_PARKED": Problem(
         409, "Submission not parked", "Only a submission that the contract refused (`parked`) can be retried."

@@ -21,7 +21,7 @@ from indexer.app import build as build_indexer
 from indexer.config import IndexerSettings
 from indexer.store.doubt_access import DoubtTables
 from relay import logs
-from relay.api.application import RelayParts, application
+from relay.api.application import RelayParts, application, flag_operations
 from relay.api.auth import KeyRing
 from relay.api.devnet import DevnetProxy
 from relay.api.operations import Operation
@@ -147,6 +147,8 @@ class Composition:
         if "indexer" in self._parts:
             indexer = await self._start_indexer(stack, database, writer, footing, games)
             operations = [*indexer.operations, *operations]
+        if alone:
+            operations += flag_operations(database, writer, None)
         return application(
             ready=self._ready,
             fetches=() if webhooks is None else (partial(webhook_families, webhooks.numbers),),

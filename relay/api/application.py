@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from relay.api.asgi import Api
+from relay.api.flag_desk import FlagDesk
 from relay.api.flags import FlagPage, FlagQuery, Flags
 from relay.api.health import Health, HealthEndpoints, Live, Ready
 from relay.api.metrics import Fetch, Metrics, Numbers, RequestCounts
@@ -28,6 +29,7 @@ from relay.errors import PROBLEMS, CallerError
 from relay.intake import Intake
 from relay.rules.registry import RULESETS
 from relay.store.engine import Database
+from relay.store.writer import Writer
 from relay.submission import BODY_MAX_REPLAY, ScoreSubmission
 
 HTML = b"text/html; charset=utf-8"
@@ -124,12 +126,20 @@ def relay_operations(relay: RelayParts) -> list[Operation]:
             "GET", "/api/games/{gameId}/ruleset", "The rules a game judges by", submissions.ruleset,
             {200: RulesetDocument}, ("GAME_UNKNOWN",), parameters={"gameId": "The game."}, tag="Scores",
         ),
+        *flag_operations(relay.database, relay.outbox.writer, relay.revocations),
+        *outbox_operations(relay.outbox),
+    ]  # fmt: skip
+
+
+def flag_operations(database: Database, writer: Writer, revocations: Revocations | None) -> list[Operation]:
+    """Return the declarations about audit flags: the relay's part, or an indexer's that runs alone."""
+    return [
         Operation(
-            "GET", "/api/audit-flags", "Audit flags, newest first", Flags(relay.database).page, {200: FlagPage},
+            "GET", "/api/audit-flags", "Audit flags, newest first", Flags(database).page, {200: FlagPage},
             ("QUERY_INVALID", "NOT_AUTHENTICATED", "FORBIDDEN_ROLE", "STORE_UNAVAILABLE"), FLAG_READERS,
             query=FlagQuery, tag="Audit", aliases=("/audit-flags", "/api/economy/audit-flags"),
         ),
-        *outbox_operations(relay.outbox),
+        *FlagDesk(database, writer, revocations).operations(),
     ]  # fmt: skip
 
 

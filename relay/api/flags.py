@@ -93,12 +93,13 @@ class Flags:
             rows = await self._database.read(lambda c: list_flags(c, wanted, query.limit + 1, before))
         except StoreUnavailableError:
             raise WorldError("STORE_UNAVAILABLE", "The database cannot be read now; try again.") from None
-        shown = [_flag(row) for row in rows[: query.limit]]
+        shown = [flag_document(row) for row in rows[: query.limit]]
         following = cursor_of(shown[-1].id) if len(rows) > query.limit else None
         return answer(FlagPage(success=True, flags=shown, next_cursor=following))
 
 
-def _flag(row: Any) -> AuditFlag:
+def flag_document(row: Any) -> AuditFlag:
+    """Return a flag (a row of `audit_flags`) as it is shown."""
     resolution = None
     if row.resolved_at_ms is not None:
         resolution = Resolution(row.resolved_by or "", rfc3339(row.resolved_at_ms), row.resolution_note or "")

@@ -110,10 +110,15 @@ class Revocations:
             kept = await self._writer.run(job)
         except StoreUnavailableError:
             raise WorldError("STORE_UNAVAILABLE", "The request could not be stored; try again.") from None
-        if found and found[0].changed:
-            self._progress.changed([submission_id], found[0].status, found[0].tx_hash)
-            self._wake()
+        if found:
+            self.tell(found[0])
         return answer_of(kept)
+
+    def tell(self, asked: store.Shown) -> None:
+        """Pass on what a committed request changed: to whoever waits for the submission, and to the sender."""
+        if asked.changed:
+            self._progress.changed([asked.order.submission_id], asked.status, asked.tx_hash)
+            self._wake()
 
 
 def _kept(found: store.Shown) -> Kept:
