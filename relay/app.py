@@ -99,7 +99,9 @@ class RelayService:
     async def ready(self) -> dict[str, Check]:
         """Return every check that is really made, by name."""
         no_key = {"attestation": Check(False, "no key: FAIRSCORE_ATTESTATION_KEY_FILE")}
-        return {**await self.readiness.look(), **no_key, **self.rotation.ready()}
+        why = self.intake.unsigned()
+        unsigned = {"attestation": Check(False, f"nothing is signed: {why}")} if why else {}
+        return {**await self.readiness.look(), **no_key, **self.rotation.ready(), **unsigned}
 
 
 def _sending(settings: Settings, footing: Footing) -> OutboxSettings:

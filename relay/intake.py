@@ -27,6 +27,7 @@ T = TypeVar("T")
 GROUP_MAX = 256
 KEY_LIFE_MS = 24 * 3_600_000
 WINDOW_LIFE_MS = 3_600_000
+UNSIGNED_S = 10.0  # so long nothing is asked of a process whose signer failed, if who asks heeds its readiness
 # A replay hears "in flight" while the process that will answer says every two seconds that it lives, and two more.
 ANSWERING_S = 2.0
 ANSWER_MARGIN_MS = 2_000
@@ -60,6 +61,7 @@ class Intake:
     ) -> None:
         self.attestor = attestor
         self.suspended = False  # the contract takes nothing that the attestation key signs
+        self._unsigned: tuple[float, str] | None = None  # when the signer failed last, by the loop's clock, and why
         self.games = games
         self.progress = progress
         self.outcomes: Counter[str] = Counter()
@@ -102,6 +104,12 @@ class Intake:
         if schedule:
             self._start_group()
         return await future
+
+    def unsigned(self) -> str | None:
+        """Why nothing can be signed, as of a moment ago; None where nothing is known to be in the way."""
+        if self._unsigned is None or asyncio.get_running_loop().time() - self._unsigned[0] > UNSIGNED_S:
+            return None
+        return self._unsigned[1]
 
     async def still_answering(self, submission_id: str) -> None:
         """Say that the answer of an accepted submission is still to come: should this process die, it soon counts."""
@@ -174,6 +182,7 @@ class Intake:
         except StoreUnavailableError:
             self._fail(taken or self._take())
         except SignerError as error:
+            self._unsigned = (asyncio.get_running_loop().time(), str(error))
             self._fail(taken, error)
         except Exception as error:  # noqa: BLE001 - one of the group is poison: find out which
             if len(taken) == 1:
@@ -213,6 +222,7 @@ class Intake:
             if not waiting.future.done():  # the client may be gone; what is committed stays committed
                 waiting.future.set_result(outcome)
         if accepted:
+            self._unsigned = None  # each of them has a signed receipt
             self._on_accepted()
 
     def _fail(self, taken: list[_Waiting], error: WorldError | None = None) -> None:

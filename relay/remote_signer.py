@@ -79,7 +79,7 @@ class SignerService:
         listed = self.ask("GET", "/api/v1/eth1/publicKeys")
         try:
             keys = [bytes.fromhex(text.removeprefix("0x"))[-64:] for text in json.loads(listed)]
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, RecursionError):
             raise SignerError(f"the remote signer {self.name} does not list public keys") from None
         found = [RemoteSigner(self, key) for key in keys if len(key) == 64]
         return [self._known.setdefault(signer.address, signer) for signer in found]
@@ -189,6 +189,6 @@ def _reason(text: str) -> str:
     """Return what a problem document says, as ': …'; nothing of other answers, which may be anything."""
     try:
         detail = json.loads(text).get("detail")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return ""
     return f": {detail[:300]}" if isinstance(detail, str) else ""

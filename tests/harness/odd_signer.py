@@ -50,6 +50,7 @@ class OddSigner:
             "not found": (404, ""),
             "refused": (403, json.dumps({"detail": "not signed (OTHER_CHAIN): it is for chain 1"})),
             "500": (500, "boom"),
+            "deep": (500, "[" * 60_000),
             "503": (503, ""),
             "redirect": (302, ""),
         }[self.mood]

@@ -45,17 +45,20 @@ def test_a_remote_attestation_key(database_url: str, relay_at: Any, make_play: C
                 answers = await asyncio.gather(*(relay.submit(make_play(player(n))) for n in range(40)))
                 assert {answer.status for answer in answers} == {202}
                 assert {signed_by(answer.json, attestor.domain) for answer in answers} == {signer.address}
+                assert relay.intake.unsigned() is None
                 for mood in ("other key", "500", "text", "refused", "closes"):
                     odd.mood = mood
                     refused = await asyncio.gather(*(relay.submit(make_play(player(n + 50))) for n in range(8)))
                     assert {answer.status for answer in refused} == {503}
                     assert {answer.json["code"] for answer in refused} == {"SIGNER_UNAVAILABLE"}
+                    assert "remote signer" in (relay.intake.unsigned() or "")  # said by GET /health/ready
                 stored = await relay.database.read(lambda c: c.scalar(select(func.count()).select_from(submissions)))
                 assert stored == 40
                 odd.mood = "honest"
                 await asyncio.sleep(1.1)
                 again = await asyncio.gather(*(relay.submit(make_play(player(n + 50))) for n in range(8)))
                 assert {answer.status for answer in again} == {202}
+                assert relay.intake.unsigned() is None
                 rounds = sorted(answer.json["receipt"]["roundId"] for answer in (*answers, *again))
                 assert rounds == list(range(rounds[0], rounds[0] + 48)), "what was refused took no number"
 

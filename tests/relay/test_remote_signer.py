@@ -291,7 +291,8 @@ def test_right_signatures_are_taken_however_they_are_written(odd: OddSigner, moo
     [
         *((mood, "not this key's") for mood in
           ("other data", "other key", "high s", "short", "zeros", "text", "empty", "huge")),
-        ("not found", "HTTP 404"), ("500", "HTTP 500"), ("503", "HTTP 503"), ("redirect", "HTTP 302"),
+        ("deep", "HTTP 500"), ("not found", "HTTP 404"), ("500", "HTTP 500"),
+        ("503", "HTTP 503"), ("redirect", "HTTP 302"),
         ("refused", "HTTP 403: not signed"), ("closes", "does not answer"),
     ],
 )  # fmt: skip
