@@ -19,9 +19,11 @@ export class Board {
   #you = "";
   #isAll = false;
   #isDrawn = false;
+  #unit = "";
 
   /**
-   * @param {{table: HTMLElement, body: HTMLElement, message: HTMLElement, showAll: HTMLElement}} elements
+   * @param {{table: HTMLElement, heading: HTMLElement, body: HTMLElement, message: HTMLElement,
+   *   showAll: HTMLElement}} elements
    * @param {{gameId: string, visible: () => number, onOpen: (row: Row) => void}} options
    *   visible: how many places to show before the visitor asks for all
    */
@@ -66,6 +68,28 @@ export class Board {
       const cells = Array.from({ length: 6 }, () => el("td", { role: "cell" }, el("span", { class: "bone" })));
       this.elements.body.append(el("tr", { role: "row", class: "skeleton", "aria-hidden": "true" }, ...cells));
     }
+  }
+
+  /** Forget the rows of one board or season before those of another are there. */
+  reset() {
+    this.clear();
+    this.#rows = [];
+    this.#isAll = this.#isDrawn = false;
+    this.elements.table.hidden = false;
+    this.elements.table.setAttribute("aria-busy", "true");
+    this.elements.showAll.hidden = true;
+    this.say(null);
+    this.#skeleton();
+  }
+
+  /**
+   * Name the number of each row: in the column's heading, and beside the number where a phone has no headings.
+   * @param {{heading: string, unit: string}} value
+   */
+  label({ heading, unit }) {
+    this.elements.heading.textContent = heading;
+    this.#unit = unit;
+    for (const { parts } of this.#entries.values()) parts.score.dataset.unit = unit;
   }
 
   /** Take placeholders, rows and headings away, for a board that cannot be loaded. */
@@ -178,7 +202,7 @@ export class Board {
   #newEntry(row) {
     const parts = {
       rank: el("td", { role: "cell", class: "c-rank" }),
-      score: el("td", { role: "cell", class: "c-score" }),
+      score: el("td", { role: "cell", class: "c-score", "data-unit": this.#unit }),
       level: levelBadge(row.evidenceLevel),
       disputed: el("span", { class: "disputed", tabindex: 0, "data-tip": DISPUTED, text: "disputed", hidden: true }),
       link: el("a", {}, el("code")),

@@ -4,7 +4,7 @@
  */
 
 import { compare } from "./fairscore.js";
-import { LEVELS, checkList, copyable, el, identicon, number, rawJson, statusChip, tickList } from "./view.js";
+import { DISPUTED, LEVELS, checkList, copyable, el, identicon, number, rawJson, statusChip, tickList } from "./view.js";
 
 export class Details {
   #opened = new AbortController();
@@ -21,11 +21,15 @@ export class Details {
     dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   }
 
-  /** @param {import("./stream.js").Row} row */
-  open(row) {
+  /**
+   * @param {import("./stream.js").Row} row
+   * @param {{heading: string, isTally: boolean}} value what the row's number is; a tally's row names its newest score
+   */
+  open(row, value) {
     this.#opened.abort();
     this.#opened = new AbortController();
     const scoreId = `${this.client.gameId}:${row.roundId}`;
+    const name = `#${row.roundId} of ${this.client.gameId}`;
     const proof = el("section", { class: "proof", "aria-live": "polite" }, el("p", { text: "Fetching the evidence…" }));
     const close = el("button", {
       type: "button",
@@ -43,7 +47,7 @@ export class Details {
           "div",
           {},
           el("h2", { id: "details-title", text: number(row.score) }),
-          el("p", { text: `Score #${row.roundId} of ${this.client.gameId}` }),
+          el("p", { text: value.isTally ? `${value.heading}. Its newest score is ${name}` : `${value.heading} ${name}` }),
         ),
         close,
       ),
@@ -59,7 +63,14 @@ export class Details {
       ),
     );
     if (!this.dialog.open) this.dialog.showModal();
-    void this.#prove(proof, row, this.#opened.signal);
+    const { signal } = this.#opened;
+    void this.#prove(proof, row, scoreId, signal).catch((error) => {
+      if (signal.aborted) return;
+      const reason = error instanceof Error ? error.message : String(error);
+      const again = { click: () => this.open(row, value) };
+      const retry = el("button", { type: "button", class: "quiet", text: "Try again", on: again });
+      proof.replaceChildren(el("p", { class: "warning", text: `${reason}.` }), retry);
+    });
   }
 
   /** @param {import("./stream.js").Row} row */
@@ -89,38 +100,33 @@ export class Details {
   /**
    * @param {HTMLElement} place
    * @param {import("./stream.js").Row} row
+   * @param {string} scoreId
    * @param {AbortSignal} signal
    */
-  async #prove(place, row, signal) {
-    try {
-      const { ok, computed, bytes, evidence } = await this.client.verifyEvidence(row.evidenceHash, { signal });
-      if (bytes === null) {
-        const text = "No evidence is published under this hash. An auditor would flag this score.";
-        place.replaceChildren(el("p", { class: "warning", text }));
-        return;
-      }
-      const comparisons = [
-        compare(`keccak-256 of its ${number(bytes.length)} bytes is the hash on the chain`, row.evidenceHash, computed),
-      ];
-      /** @type {HTMLElement[]} */
-      const documents = [];
-      if (ok) {
-        comparisons.push(compare("Player in the evidence", row.player, evidence.player));
-        comparisons.push(compare("Score in the evidence", row.score, evidence.score));
-        const summary = el("summary", { text: `All ${evidence.checks.length} checks of the verdict` });
-        documents.push(el("details", {}, summary, checkList(evidence.checks)), rawJson("The evidence", evidence));
-      }
-      place.replaceChildren(el("h3", { text: "Checked in this browser" }), tickList(comparisons), ...documents);
-    } catch (error) {
-      if (signal.aborted) return;
-      const reason = error instanceof Error ? error.message : String(error);
-      const retry = el("button", {
-        type: "button",
-        class: "quiet",
-        text: "Try again",
-        on: { click: () => this.open(row) },
-      });
-      place.replaceChildren(el("p", { class: "warning", text: `${reason}.` }), retry);
+  async #prove(place, row, scoreId, signal) {
+    const [score, { ok, computed, bytes, evidence }] = await Promise.all([
+      this.client.get(`/api/scores/${encodeURIComponent(scoreId)}`, { signal }),
+      this.client.verifyEvidence(row.evidenceHash, { signal }),
+    ]);
+    const disputed = score.disputed ? el("p", { class: "warning", text: DISPUTED }) : null;
+    if (bytes === null) {
+      const text = "No evidence is published under this hash. An auditor would flag this score.";
+      place.replaceChildren(disputed ?? el("p", { class: "warning", text }));
+      return;
     }
+    const comparisons = [
+      compare(`keccak-256 of its ${number(bytes.length)} bytes is the hash on the chain`, row.evidenceHash, computed),
+    ];
+    /** @type {HTMLElement[]} */
+    const documents = [];
+    if (ok) {
+      comparisons.push(compare("Player in the evidence", row.player, evidence.player));
+      // The score itself, not the row's number: on some boards that is a sum or a count.
+      comparisons.push(compare("Score in the evidence", score.score, evidence.score));
+      const summary = el("summary", { text: `All ${evidence.checks.length} checks of the verdict` });
+      documents.push(el("details", {}, summary, checkList(evidence.checks)), rawJson("The evidence", evidence));
+    }
+    const heading = el("h3", { text: "Checked in this browser" });
+    place.replaceChildren(...(disputed ? [disputed] : []), heading, tickList(comparisons), ...documents);
   }
 }

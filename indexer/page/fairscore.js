@@ -8,16 +8,27 @@
  *   await fairscore.wait(answer.submissionId, { until: "final" });
  */
 
+import { FairscoreError, errorOf, isRetryable } from "./errors.js";
 import { fromHex, hashText, keccak256, toChecksumAddress, toHex } from "./keccak.js";
 import { Subscription, backoffMs, sleep } from "./stream.js";
 
+export { FairscoreError, isRetryable, parseRetryAfter } from "./errors.js";
 export { fromHex, hashText, isPlayerAddress, keccak256, toChecksumAddress, toHex } from "./keccak.js";
-export { backoffMs, compareRows, continuity, eventStreamParser, foldStandings, isDepleted } from "./stream.js";
+export { backoffMs, compareRows, continuity, eventStreamParser, foldStandings, isDepleted, sleep } from "./stream.js";
 
 /**
  * @typedef {{score: number, perfect: number, good: number, miss: number, combo: number, gameTime: number}} ScoreData
  * @typedef {{code: string, result: "pass"|"flag"|"fail"|"insufficient_data", [number: string]: unknown}} Check
  * @typedef {{name: string, ok: boolean, expected: string, actual: string}} Comparison
+ * @typedef {import("./stream.js").Row} Row
+ * @typedef {import("./stream.js").Season} Season
+ * @typedef {{board: string, operator: "best"|"latest"|"sum"|"count", order: "desc"|"asc", ties: "earliest"|"shared",
+ *   seasonRule: string, capacity: number|null, season: Season, players: number,
+ *   links: Record<string, string>}} BoardInfo
+ * @typedef {{gameId: string, board: string, season: Season, total: number, rows: Row[], nextCursor: string|null,
+ *   blockNumber: number}} BoardPage
+ * @typedef {Row & {gameId: string, board: string, season: Season, total: number, percentile: number,
+ *   links: Record<string, string>}} PlayerRow
  * @typedef {{ok: boolean, hash: string, computed: string|null, bytes: Uint8Array|null, evidence: any}} EvidenceCheck
  */
 
@@ -30,92 +41,6 @@ const REQUEST_TIMEOUT_MS = 15_000;
 const RETRY_BUDGET_MS = 30_000;
 const POLL_MS_MIN = 250;
 const POLL_MS_MAX = 2_000;
-
-/** A refusal or a failure, with what the relay said about it. */
-export class FairscoreError extends Error {
-  /**
-   * @param {string} message
-   * @param {{code: string, status?: number|null, reason?: string, checks?: Check[], errors?: any[],
-   *   requestId?: string|null, retryAfterMs?: number|null, submission?: any, cause?: unknown}} details
-   */
-  constructor(
-    message,
-    {
-      code,
-      status = null,
-      reason,
-      checks = [],
-      errors = [],
-      requestId = null,
-      retryAfterMs = null,
-      submission = null,
-      cause,
-    },
-  ) {
-    super(message, { cause });
-    this.name = "FairscoreError";
-    /** Stable code: of the first failed check, of the problem, or NETWORK_UNREACHABLE, WAIT_TIMEOUT, SUBMISSION_ENDED. */
-    this.code = code;
-    /** HTTP status, or null when no answer came. */
-    this.status = status;
-    /** Text for a person. */
-    this.reason = reason ?? message;
-    /** Every check of the verdict, passed ones too; empty when the relay did not judge. */
-    this.checks = checks;
-    /** Field errors: `{pointer, code, detail}`. */
-    this.errors = errors;
-    this.requestId = requestId;
-    /** Milliseconds the relay asked to wait, or null. */
-    this.retryAfterMs = retryAfterMs;
-    /** The submission as last seen, where one exists. */
-    this.submission = submission;
-  }
-}
-
-/**
- * Retry-After as milliseconds (RFC 9110, section 10.2.3: seconds or a date). Pure.
- * @param {string|null} value
- * @param {number} nowMs
- * @returns {number|null} null when absent or unreadable
- */
-export function parseRetryAfter(value, nowMs) {
-  if (value === null || value.trim() === "") return null;
-  if (/^\s*\d+\s*$/.test(value)) return Number(value) * 1000;
-  const at = Date.parse(value);
-  return Number.isNaN(at) ? null : Math.max(0, at - nowMs);
-}
-
-/**
- * Whether the same request with the same idempotency key may be sent again. Pure.
- * A 500 may not: it is a defect, and repeating it helps nobody.
- * @param {FairscoreError} failure
- * @returns {boolean}
- */
-export function isRetryable({ status, code }) {
-  if (status === null) return code === "NETWORK_UNREACHABLE";
-  return status === 429 || status === 502 || status === 503 || status === 504 || code === "IDEMPOTENCY_IN_FLIGHT";
-}
-
-/**
- * The error that a refused answer says (problem+json, RFC 9457), or a plain one where something else answered.
- * @param {Response} response whose body is not read yet
- * @returns {Promise<FairscoreError>}
- */
-async function errorOf(response) {
-  /** @type {any} */
-  const problem = await response.json().catch(() => ({}));
-  const text =
-    problem.detail ?? problem.title ?? `The server answered ${response.status} ${response.statusText}`.trim();
-  return new FairscoreError(text, {
-    code: problem.code ?? `HTTP_${response.status}`,
-    status: response.status,
-    reason: problem.reason ?? text,
-    checks: problem.checks ?? [],
-    errors: problem.errors ?? [],
-    requestId: problem.requestId ?? response.headers.get("X-Request-Id"),
-    retryAfterMs: parseRetryAfter(response.headers.get("Retry-After"), Date.now()),
-  });
-}
 
 /**
  * A fresh Idempotency-Key: 128 random bits. (`crypto.randomUUID` is missing on pages not served over HTTPS.)
@@ -307,7 +232,65 @@ export class Fairscore {
   }
 
   /**
-   * Follow a board: a snapshot, then every change; resumes without gap or repeat after a disconnect.
+   * The path of a board of this game, or of something below it.
+   * @param {string} board
+   * @param {string} [rest] with its leading slash
+   * @param {Record<string, string|number|null|undefined>} [query] null and undefined are left out
+   * @returns {string}
+   */
+  boardPath(board, rest = "", query = {}) {
+    const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined);
+    const search = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
+    const path = `/api/leaderboards/${encodeURIComponent(this.gameId)}/${encodeURIComponent(board)}${rest}`;
+    return search ? `${path}?${search}` : path;
+  }
+
+  /**
+   * The boards of this game: what each makes of a player's scores, how it ranks, and its current season.
+   * @param {{signal?: AbortSignal, budgetMs?: number}} [options]
+   * @returns {Promise<BoardInfo[]>} `default` is always among them
+   */
+  async boards(options = {}) {
+    return (await this.get(`/api/leaderboards/${encodeURIComponent(this.gameId)}`, options)).boards;
+  }
+
+  /**
+   * The seasons of a board: the current one and those that are over in which somebody stands.
+   * @param {{board?: string, signal?: AbortSignal, budgetMs?: number}} [options]
+   * @returns {Promise<Season[]>} newest first; `endsAt` is null where a board knows no seasons
+   */
+  async seasons({ board = "default", ...options } = {}) {
+    return (await this.get(this.boardPath(board, "/seasons"), options)).seasons;
+  }
+
+  /**
+   * A page of a board, best first, without following it; the way to read a season that is over.
+   * @param {{board?: string, season?: string|null, limit?: number, cursor?: string|null, signal?: AbortSignal,
+   *   budgetMs?: number}} [options]
+   *   season: its name, null for the current one; limit: 1–200; cursor: `nextCursor` of the page before
+   * @returns {Promise<BoardPage>}
+   */
+  async standings({ board = "default", season = null, limit = 100, cursor = null, ...options } = {}) {
+    return this.get(this.boardPath(board, "", { season, limit, cursor }), options);
+  }
+
+  /**
+   * A player's row on a board.
+   * @param {string} player
+   * @param {{board?: string, season?: string|null, signal?: AbortSignal, budgetMs?: number}} [options]
+   * @returns {Promise<PlayerRow|null>} null when the player has no score there
+   */
+  async player(player, { board = "default", season = null, ...options } = {}) {
+    try {
+      return await this.get(this.boardPath(board, `/players/${encodeURIComponent(player)}`, { season }), options);
+    } catch (error) {
+      if (error instanceof FairscoreError && error.code === "PLAYER_NOT_RANKED") return null;
+      throw error;
+    }
+  }
+
+  /**
+   * Follow a board's current season: a snapshot, then every change; resumes without gap or repeat after a disconnect.
    * @param {{board?: string, silenceMsMax?: number,
    *   onSnapshot?: (standings: import("./stream.js").Standings) => void, onEvent?: (event: any) => void,
    *   onStandings?: (standings: import("./stream.js").Standings) => void,
@@ -316,8 +299,7 @@ export class Fairscore {
    * @returns {Subscription}
    */
   subscribe({ board = "default", ...listeners } = {}) {
-    const path = `/api/leaderboards/${encodeURIComponent(this.gameId)}/${encodeURIComponent(board)}/stream`;
-    return new Subscription(this.url(path), this.fetch, errorOf, listeners);
+    return new Subscription(this.url(this.boardPath(board, "/stream")), this.fetch, errorOf, listeners);
   }
 
   /**
