@@ -13,7 +13,7 @@ from indexer.messages import Row, Snapshot, encode, season_info
 from indexer.state import BoardState
 
 RING = 10_000  # messages per board that a reader may have missed and still resume
-CHUNK_BYTES = 64 * 1024  # of one write to one reader: what a slow connection may hold of ours at a time
+CHUNK_BYTES = 32 * 1024  # of one write to one reader: what a slow connection may hold of ours at a time
 COALESCE_BYTES = 256 * 1024  # a reader who fell further behind than this gets the sum of what it missed
 FLAGS_KEPT = 100  # of a game, which an authorised reader is sent first
 
