@@ -129,4 +129,10 @@ def bind(c: Connection, chain_id: int, genesis_hash: bytes, contract: bytes, now
             f"the contract changed to 0x{contract.hex()} while transactions to 0x{known.hex()} are under "
             "way: set FAIRSCORE_CONTRACT back until they are final"
         )
+    held = (leases.c.chain_id == chain_id, leases.c.expires_at_ms >= now_ms)
+    if c.scalar(select(func.count()).select_from(leases).where(*held)):  # it would go on sending to the other
+        raise ChainMismatchError(
+            f"the contract changed to 0x{contract.hex()} while a relay runs that sends to 0x{known.hex()}: set "
+            "FAIRSCORE_CONTRACT back, or stop all relays of this database and start again some seconds later"
+        )
     c.execute(update(chain_identities).where(chain_identities.c.chain_id == chain_id).values(contract=contract))

@@ -6,7 +6,7 @@ import pytest
 
 from relay.store import migrate
 from relay.store.engine import Database, open_database
-from relay.store.outbox_leases import ChainMismatchError, bind, known_contract
+from relay.store.outbox_leases import ChainMismatchError, Key, acquire, bind, known_contract
 
 CONTRACT = b"\xcc" * 20
 
@@ -43,3 +43,16 @@ def test_another_chain_is_refused(database: Database, chain_id: int, genesis: by
     with pytest.raises(ChainMismatchError, match=words):
         database.read_now(lambda c: known_contract(c, chain_id, genesis))
     assert database.read_now(lambda c: known_contract(c, 31337, b"\x01" * 32)) == CONTRACT
+
+
+def test_another_contract_waits_until_nobody_sends_to_the_old_one(database: Database) -> None:
+    """Two relays whose settings differ would share one backlog between two contracts."""
+    other = b"\xdd" * 20
+    with database.write() as c:
+        assert acquire(c, Key(31337, b"\x07" * 20), "a relay", 1_000, 10_000, steal=False)
+    with pytest.raises(ChainMismatchError, match="while a relay runs") as refused, database.write() as c:
+        bind(c, 31337, b"\x01" * 32, other, 11_000)
+    assert "FAIRSCORE_CONTRACT" in str(refused.value)
+    with database.write() as c:
+        bind(c, 31337, b"\x01" * 32, other, 11_001)
+    assert database.read_now(lambda c: known_contract(c, 31337, b"\x01" * 32)) == other
