@@ -20,8 +20,10 @@ from indexer.messages import Row
 from indexer.state import BoardState, Outcome, State
 from indexer.stream_ring import FLAGS_KEPT, RING, FlagRing, Place, Ring, Told
 
-HEARTBEAT_S = 15.0
+HEARTBEAT_S = 15
 STUCK_S = 15.0
+BUSY_MAX = 1_000  # full connections at once: each holds up to 200 KB of ours and of the kernel's
+HURRY_S = 2.0  # what even then every reader is given
 READERS_MAX = 20_000
 RETRY_MS = 500  # spread over twice this, so that a restart does not bring everybody back at once
 
@@ -254,20 +256,29 @@ class Hub:
 
     async def keep(self) -> None:
         """Send heartbeats and cut off readers that take nothing, until cancelled."""
-        while True:
-            await asyncio.sleep(HEARTBEAT_S)
-            self.beat()
+        for second in itertools.count(1):
+            await asyncio.sleep(1)
+            self.cut()
+            if second % HEARTBEAT_S == 0:
+                self.beat()
 
     def beat(self) -> None:
-        """Send every reader that is not busy a sign of life; end those that have been busy for too long."""
-        now = self._clock()
+        """Send every reader that is not busy a sign of life."""
         for channel in self._channels.values():
             ring = channel.ring
             for reader in list(channel.readers):
                 if reader.task is None:
                     self._send(channel, reader, reader.place.wire.beat(ring.epoch, ring.next_seq - 1))
-                elif now - reader.busy_since > STUCK_S:
-                    reader.end()
+
+    def cut(self) -> None:
+        """End readers that have been busy for too long; where too many are busy at once, the longest first."""
+        now = self._clock()
+        busy = [r for channel in self._channels.values() for r in channel.readers if r.task is not None]
+        busy.sort(key=lambda reader: reader.busy_since)
+        for at, reader in enumerate(busy):
+            busy_s = now - reader.busy_since
+            if busy_s > STUCK_S or (busy_s > HURRY_S and len(busy) - at > BUSY_MAX):
+                reader.end()
 
     def close_streams(self) -> None:
         """End all streams now; no new one begins."""

@@ -178,7 +178,7 @@ def test_a_reader_that_never_reads_is_bounded_and_cut_off(serving: Serving) -> N
         async def later() -> int:
             hub = serving.service.hub
             clock, hub._clock = hub._clock, lambda: time.monotonic() + STUCK_S + 1
-            hub.beat()
+            hub.cut()
             hub._clock = clock
             for _ in range(100):
                 await asyncio.sleep(0.01)

@@ -225,6 +225,24 @@ def test_readers_that_never_read_hold_little_memory(serving: Serving) -> None:
         healthy.stream.close()
 
 
+def test_where_too_many_are_full_the_longest_goes_first(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand full connections hold 200 MB; more are not kept, however many come. The healthy one stays."""
+    monkeypatch.setattr("indexer.stream.BUSY_MAX", 5)
+    monkeypatch.setattr("indexer.stream.HURRY_S", 0.5)
+    with ExitStack() as stack:
+        stuck_readers(stack, serving, 12)
+        healthy = Client(serving)
+        for turn in range(12):
+            mine(serving, *[(player, turn + number) for number, player in enumerate(PLAYERS)])
+        deadline = time.monotonic() + 10
+        while serving.service.hub.readers > 6 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert serving.service.hub.readers == 6
+        mine(serving, (PLAYERS[0], 10**6))
+        healthy.until(now_id(serving), timeout_s=20)
+        healthy.stream.close()
+
+
 def test_a_reader_far_behind_gets_the_sum_though_its_place_is_kept(serving: Serving) -> None:
     with ExitStack() as stack:
         slow = stuck_readers(stack, serving, 2)[1]
