@@ -9,8 +9,8 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 
 from indexer.lease import RENEW_S, Alive, Holder
@@ -89,6 +89,28 @@ class Post:
         if self.leads:
             with suppress(StoreUnavailableError):
                 await self._store.release_lease(self.epoch)
+
+
+@asynccontextmanager
+async def alone(store: LeaseStore) -> AsyncIterator[None]:
+    """Hold the lease while something is done that no running indexer may disturb.
+
+    Raises:
+        StoreUnavailableError: an indexer runs on this database.
+    """
+    post = Post(store, _wait, _wait)
+    if not await post.take():
+        raise StoreUnavailableError("an indexer runs on it")
+    keeping = asyncio.create_task(post.run())
+    try:
+        yield
+    finally:
+        await _ended(keeping)
+        await post.leave()
+
+
+async def _wait() -> None:
+    await asyncio.Event().wait()
 
 
 async def _ended(duty: Awaitable[None]) -> None:

@@ -13,6 +13,7 @@ from indexer.decoding import LogError
 from indexer.evidence import EvidenceSource, HttpEvidence
 from indexer.fold import BrokenChainError
 from indexer.follower import Plan
+from indexer.post import alone
 from indexer.rebuilding import Compared, MovedError, Progress, from_chain, from_scores
 from indexer.store.access import Store
 from indexer.store.evidence import DatabaseEvidence
@@ -62,6 +63,7 @@ async def _reindex(settings: Settings, database: Database, progress: Progress, *
         writer.start()
         stack.push_async_callback(writer.stop)
         store = Store(database, writer)
+        await stack.enter_async_context(alone(store))
         if not from_chain:
             return await from_scores(store, plan, progress)
         return await _again(settings, own, plan, store, database, stack, progress)

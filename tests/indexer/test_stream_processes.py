@@ -11,6 +11,8 @@ import pytest
 
 from indexer.boards import BoardConfig, Operator, Order, Ties
 from indexer.lease import TTL_MS, Held, Holder, free
+from indexer.post import alone
+from indexer.store.access import Store
 from indexer.store.stream import append_flag
 from relay.store.engine import StoreUnavailableError
 from tests.indexer.fake_chain import FakeChain
@@ -156,6 +158,19 @@ def test_one_that_was_stopped_and_woken_can_write_nothing(pair: tuple[Serving, S
         settle(one)
     assert shown(leads) == shown(stands_by)
     assert sum(one.service.post.leads for one in pair) == 1
+
+
+def test_what_must_be_alone_does_not_begin_beside_an_indexer(pair: tuple[Serving, Serving]) -> None:
+    """And holds the lease for as long as it lasts."""
+    _, stands_by = pair
+
+    async def beside() -> None:
+        store = stands_by.service._store
+        async with alone(Store(store.database, store._writer)):
+            pass
+
+    with pytest.raises(StoreUnavailableError, match="an indexer runs on it"):
+        stands_by.do(beside())
 
 
 def _steal(connection: Any, holder: str, now_ms: int) -> int:
