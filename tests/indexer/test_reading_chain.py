@@ -14,7 +14,7 @@ from indexer.backfill import RangeSize
 from indexer.chain import MalformedError, RefusedError, Rpc, TooMuchError, UnreachableError, UnsupportedError
 from indexer.decoding import LogError, RpcLog, decode
 from indexer.events import Header, Mark, Recorded
-from indexer.evidence import HttpEvidence, read
+from indexer.evidence import Bodies, HttpEvidence, read
 from indexer.fold import Evidence
 from indexer.health import Health
 from indexer.reorg import common_ancestor, confirmed, continues, linked, windows
@@ -154,9 +154,12 @@ def test_evidence_over_http_is_found_or_not_but_never_an_error() -> None:
         source = HttpEvidence(url + "/")
         assert await source.find([keccak(good), keccak(lied), keccak(b"none")]) == {keccak(good): Evidence("sub_1", 3)}
         assert await source.find([]) == {}
+        asked = [keccak(good), keccak(lied), keccak(b"none")]  # other bytes than the hash's are as good as none
+        assert await source.bodies(asked) == Bodies({keccak(good): good}, frozenset())
         await source.close()
         nobody = HttpEvidence("http://127.0.0.1:1")
         assert await nobody.find([keccak(good)]) == {}
+        assert await nobody.bodies([keccak(good)]) == Bodies({}, frozenset({keccak(good)}))
         await nobody.close()
 
     asyncio.run(with_server(relay, work))

@@ -10,6 +10,7 @@ from sqlalchemy import LargeBinary, column, insert, table
 
 from indexer.app import ChainIdentityError, IndexerService, build
 from indexer.config import IndexerSettings
+from indexer.evidence import Bodies
 from indexer.store.evidence import DatabaseEvidence
 from relay.attestation import Domain, score_batch_digest
 from relay.chain import Chain
@@ -95,6 +96,8 @@ def test_scores_of_the_embedded_chain_with_evidence_of_the_same_database(databas
                 start_block=deployment.block_number,
             )
             await service.start()
+            assert await service._rpc.published_rules(game_key(GAME), ground.rules) == DOCUMENT
+            assert await service._rpc.published_rules(game_key(GAME), keccak(b"other")) is None
             at_once, later = evidence_for("sub_1"), evidence_for("sub_2")
             publish(database, at_once)
             await ground.record(deployment.address, 1, 100, at_once)
@@ -135,6 +138,8 @@ def test_evidence_of_a_database_without_the_relays_tables_is_not_found(database_
     source = DatabaseEvidence(database)
     assert asyncio.run(source.find([keccak(b"x")])) == {}
     upgrade(database, "relay")
+    unanswered = Bodies({}, frozenset({keccak(b"x")}))
+    assert asyncio.run(source.bodies([keccak(b"x")])) == unanswered  # the relay writes elsewhere
     body = evidence_for("sub_9")
     publish(database, body)
     with database.write() as connection:
