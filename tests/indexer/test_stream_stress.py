@@ -112,10 +112,10 @@ def test_readers_that_come_go_stall_and_resume(database: Database, seed: int, mo
     monkeypatch.setattr("indexer.stream_ring.COALESCE_BYTES", 20_000)
     monkeypatch.setattr("indexer.stream_ring.RING", 200)
 
-    asyncio.run(scenario(database, random.Random(seed)))
+    asyncio.run(check_scenario(database, random.Random(seed)))
 
 
-async def scenario(database: Database, dice: random.Random) -> None:
+async def check_scenario(database: Database, dice: random.Random) -> None:
     """Sixty turns, then everybody catches up and is compared."""
     chain = FakeChain()
     watching = Watching(chain, database)
