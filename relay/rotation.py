@@ -95,9 +95,12 @@ class Rotation:
         if now is not None:
             now = await self._attestation(now, offered if offered is not None else now)
         self._keys = Keyring(keys.admin, now, keys.gas, keys.auditor, keys.guardian)
+        # Asked first, then put down: `ready` may be called while the chain is asked. Told, and fails nothing: scores
+        # are taken and sent all the same, and revocations wait.
+        lacking = keys.auditor is not None and not await self._has(AUDITOR_ROLE, keys.auditor)
         self._checks.pop("auditor", None)
-        if keys.auditor is not None and not await self._has(AUDITOR_ROLE, keys.auditor):
-            self._checks["auditor"] = Check(False, _grant("auditor", keys.auditor))
+        if lacking and keys.auditor is not None:
+            self._checks["auditor"] = Check(True, f"revocations wait: {_grant('auditor', keys.auditor)}")
 
     async def _attestation(self, now: Signer, offered: Signer) -> Signer:
         other = offered.address != now.address

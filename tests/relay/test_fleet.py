@@ -281,7 +281,7 @@ def test_sources_that_cannot_be_read_change_nothing(sqlite_url: str, error: Exce
     on_stage(sqlite_url, play)
 
 
-def test_an_auditors_key_needs_its_role(sqlite_url: str) -> None:
+def test_an_auditors_key_needs_its_role(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def play(stage: Stage) -> None:
         stage.keys = Keyring(None, ATTESTER, (GAS_KEY,), AUDITOR)
         await stage.rotation.look()
@@ -289,8 +289,20 @@ def test_an_auditors_key_needs_its_role(sqlite_url: str) -> None:
         assert "auditor" not in stage.rotation.ready()
         stage.chain.roles.discard((AUDITOR_ROLE, AUDITOR.address))
         await stage.rotation.look()
-        assert not stage.check("auditor").ok
+        assert stage.check("auditor").ok, "scores go on: a load balancer must not turn away from them"
+        assert f"revocations wait: {checksum_address(AUDITOR.address)}" in stage.check("auditor").detail
         assert f"roles grant auditor {checksum_address(AUDITOR.address)}" in stage.check("auditor").detail
+        seen: list[bool] = []
+        answer = stage.chain.call
+
+        async def call(to: bytes, data: bytes, sender: bytes | None = None) -> bytes:
+            seen.append("auditor" in stage.rotation.ready())
+            return await answer(to, data, sender)
+
+        monkeypatch.setattr(stage.chain, "call", call)
+        await stage.rotation.look()
+        assert seen
+        assert all(seen), "what is known is told while the chain is asked again"
 
     on_stage(sqlite_url, play)
 
