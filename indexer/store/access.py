@@ -186,11 +186,11 @@ class Store:
 
     async def unmake(self) -> None:
         """Mark every board; the next `load` makes them anew from the scores."""
-        await self._writer.run(again.unmake)
+        await self._write(again.unmake)
 
     async def wipe(self) -> None:
         """Forget everything that was read from the chain."""
-        await self._writer.run(again.wipe)
+        await self._write(again.wipe)
 
     # ---------------------------------------------------------- boards' configuration
 

@@ -15,7 +15,7 @@ from indexer.messages import Board
 from indexer.standings import Standings
 from indexer.state import BoardState, Game, Identity, State
 from indexer.store.board_tables import builds
-from indexer.store.ledger import UNBUILT, SqlLedger, add_board, season_keys
+from indexer.store.ledger import BUILT, UNBUILT, SqlLedger, add_board, season_keys
 from indexer.store.tables import FROM_FILE, blocks, boards, chain, games, standings, stream
 from indexer.window import ROWS, Window
 
@@ -66,7 +66,8 @@ def load(connection: Connection, names: Mapping[bytes, str]) -> State | None:
         state.games[key] = Game(number, key, names.get(key, "0x" + key.hex()), head, recorded)
     ids = {game.number: game.game_id for game in state.games.values()}
     columns = (boards.c.number, boards.c.game, boards.c.name, boards.c.config, boards.c.seq)
-    for number, game, name, document, seq in connection.execute(select(*columns).order_by(boards.c.number)):
+    built = select(*columns).where(boards.c.built == BUILT)  # others are in nobody's memory until they are made
+    for number, game, name, document, seq in connection.execute(built.order_by(boards.c.number)):
         config = read_config(name, document)
         season = config.calendar.at(state.tip_time_s)
         keys = season_keys(connection, number, config, season.start_s)

@@ -11,6 +11,7 @@ from indexer.events import Mark
 from indexer.state import State
 from indexer.store import load
 from indexer.store import stream as log_of
+from indexer.store.ledger import BUILT
 from indexer.store.tables import boards, chain, games
 from indexer.stream_ring import Told
 from indexer.tail import News
@@ -33,13 +34,15 @@ def news(connection: Connection, state: State, flags: Mapping[int, int]) -> News
     """Return what follows `state`, and each game's flags after a number; None where all must be read anew."""
     one_picture(connection)
     at = connection.execute(select(chain)).first()
-    query = select(boards.c.number, boards.c.name, boards.c.config, boards.c.seq)
-    rows = {row.number: row for row in connection.execute(query)}
-    if at is None or at.epoch != state.epoch or rows.keys() != state.boards.keys():
+    query = select(boards.c.number, boards.c.name, boards.c.config, boards.c.seq, boards.c.built)
+    there = {row.number: row for row in connection.execute(query)}
+    rows = {number: row for number, row in there.items() if row.built == BUILT}
+    # A board that is being made anew is shown as it was until it is made, which begins a new epoch.
+    if at is None or at.epoch != state.epoch or not rows.keys() <= state.boards.keys() <= there.keys():
         return None
     told: dict[int, list[Told]] = {}
-    for number, board in state.boards.items():
-        row = rows[number]
+    for number, row in rows.items():
+        board = state.boards[number]
         if load.read_config(row.name, row.config) != board.config:
             return None
         if row.seq != board.seq:

@@ -1,6 +1,7 @@
 """Boards configured over HTTP: made anew with progress, recorded, noticed by every process, made by one at a time."""
 
 import asyncio
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -10,14 +11,17 @@ import pytest
 from sqlalchemy import text
 
 from indexer.boards import BoardConfig, Operator, Order, Ties
+from indexer.lease import Holder
 from indexer.store import rebuild
+from indexer.store.news import Log
 from relay.api.operations import Credential
+from relay.contract import game_key
 from relay.store.engine import Database, open_database
 from tests.harness.sse import Stream
 from tests.indexer.fake_chain import FakeChain
 from tests.indexer.serving import Serving
 from tests.indexer.test_boards import by_definition, dump, ranked
-from tests.indexer.watching import GAME, Watching, wipe
+from tests.indexer.watching import GAME, Watching, listed, wipe
 
 PATH = f"/api/boards/{GAME}"
 KEYS = {
@@ -33,6 +37,13 @@ async def authenticate(token: str) -> Credential | None:
     return KEYS.get(token.removeprefix("fs_live_"))
 
 
+@pytest.fixture(autouse=True)
+def hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two indexers of this process stand for two of different hosts."""
+    numbers = itertools.count()
+    monkeypatch.setattr("indexer.post.this_process", lambda: Holder(f"host{next(numbers)}", 1, 1))
+
+
 def full(chain: FakeChain) -> FakeChain:
     """Some plays over some minutes, one of them withdrawn."""
     for turn in range(40):
@@ -44,7 +55,7 @@ def full(chain: FakeChain) -> FakeChain:
 
 
 @pytest.fixture
-def serving(database_url: str) -> Iterator[Serving]:
+def serving(database_url: str, hosts: None) -> Iterator[Serving]:
     running = Serving(database_url, full(FakeChain()), authenticate=authenticate)
     running.settle()
     yield running
@@ -145,7 +156,8 @@ def test_other_processes_notice(serving: Serving, database_url: str) -> None:
     """A board made through one process is served by the other, and one removed there is gone here."""
     other = Serving(database_url, serving.chain, authenticate=authenticate)
     try:
-        other.settle()
+        until(lambda: other.get("/api/boards")[0] == 200)
+        assert not other.service.post.leads
         assert admin(other, "PUT", f"{PATH}/sum", {"operator": "sum"})[0] == 201
         for one in (serving, other):
             check_board(one, BoardConfig("sum", Operator.SUM))
@@ -293,6 +305,43 @@ def test_settings_take_a_board_over(database: Database) -> None:
             assert one.state.find(GAME, "b") is None
             assert await one.store.put_board(1, BoardConfig("b"), "key_1", "") == "created"
             assert [row.number for row in await one.store.boards()] == [1, 3]  # numbers are not given twice
+        finally:
+            await one.stop()
+            await other.stop()
+
+    asyncio.run(scenario())
+
+
+def test_who_stands_by_never_shows_a_board_half_made(database: Database) -> None:
+    """A changed board is what it was until it is made; a process that begins meanwhile does not know it yet."""
+
+    async def scenario() -> None:
+        one, other = await two(database)
+        log = Log(database, {game_key(GAME): GAME})
+        try:
+            await one.store.put_board(1, BoardConfig("b", Operator.SUM), "key_1", "")
+            await one.restart()
+            known = await log.view()
+            assert known is not None
+            assert known.find(GAME, "b") is not None
+            wanted = BoardConfig("b", Operator.LATEST, Order.ASC)
+            await one.store.put_board(1, wanted, "key_1", "")
+            assert await log.news(known, {}) is not None  # nothing that must be read anew
+            begun = await log.view()
+            assert begun is not None
+            assert begun.find(GAME, "b") is None
+            assert await log.news(begun, {}) is not None
+            await one.restart()
+            assert await log.news(known, {}) is None
+            assert await log.news(begun, {}) is None
+            made = await log.view()
+            assert made is not None
+            board = made.find(GAME, "b")
+            assert board is not None
+            assert isinstance(one.chain, FakeChain)
+            assert listed(board.standings) == by_definition(one.chain, wanted)[0]
+            await one.store.delete_board(1, "b", "key_1", "")
+            assert await log.news(made, {}) is None
         finally:
             await one.stop()
             await other.stop()
