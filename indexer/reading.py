@@ -14,6 +14,7 @@ from indexer.messages import Entry, Row, checksummed, row
 from indexer.seasons import Season
 from indexer.standings import Placed, Standings
 from indexer.state import BoardState, Game, State
+from indexer.window import ROWS
 from relay.errors import CallerError, FieldError, WorldError
 from relay.keccak import keccak
 
@@ -210,7 +211,7 @@ class Reading:
     async def _rows(self, seat: Seat, placed: Sequence[Placed]) -> list[Row] | None:
         """Return the rows of some players; None where the chain took a score back since they were looked up."""
         final, config = self.state.final_block, seat.board.config
-        if seat.current:
+        if seat.current and placed and placed[-1].rank <= ROWS:
             window = {row.player: row for row in seat.board.window.top()}  # kept row by row with the standings
             shown = [window.get(checksummed(one.player)) for one in placed]
             if None not in shown:
