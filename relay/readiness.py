@@ -12,12 +12,15 @@ from relay.chain_types import ChainError, ProviderState
 from relay.fleet import Fleet
 from relay.health import Check
 from relay.keccak import checksum_address
+from relay.signing_policy import MODERATION
 from relay.store import outbox_view, revocations
 from relay.store.engine import Database, StoreUnavailableError
 from relay.store.outbox_view import Depth
 from relay.store.revocations import Backlog
 
-WANTED = frozenset({"paused"})  # somebody decided it: told, but nothing is wrong
+TOLD = frozenset({"paused"}) | MODERATION
+"""What fails nothing: a pause is somebody's decision, and while revocations wait scores are taken and sent."""
+
 NO_BLOCK = ("accepted", "queued", "sent")
 COIN = 10**18
 
@@ -92,7 +95,7 @@ class Readiness:
             return {"outbox": Check(True, "this process sends nothing: it has no gas key")}
         lines = self._fleet.ready()
         lines.pop("chain", None)
-        found = {name: Check(line.ok or name in WANTED, line.detail) for name, line in lines.items()}
+        found = {name: Check(line.ok or name in TOLD, line.detail) for name, line in lines.items()}
         balances = {address: outbox.meter.balance_wei for address, outbox in self._fleet.outboxes.items()}
         short = lines.get("gas")  # what the senders say of a balance that does not last
         found["balance"] = Check(True, balance(balances)) if short is None else Check(*short)

@@ -138,6 +138,7 @@ def test_what_waits_for_a_person_fails_nothing(sqlite_url: str) -> None:
             by = By("cli:ann", "upgrade", 1)
             await relay.bench.writer.run(lambda c: controls.pause(c, Key(CHAIN_ID, GAS_KEY.address), by))
             await relay.bench.accept(2)
+            relay.fleet.outboxes[GAS_KEY.address].desk.report("invalidate", "no auditor on the contract")
             relay.fleet.wake()
             for _ in range(100):
                 if "paused" in await relay.look():
@@ -146,6 +147,7 @@ def test_what_waits_for_a_person_fails_nothing(sqlite_url: str) -> None:
             seen = await relay.look()
             assert await relay.failing() == {}
             assert "upgrade" in seen["paused"].detail
+            assert seen["invalidate"].detail == "no auditor on the contract"
             assert seen["backlog"].detail == "2 scores in no block"
             assert "slow.example:443: it is 9 blocks behind" in seen["chain"].detail
 
