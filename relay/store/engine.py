@@ -105,6 +105,9 @@ def open_database(url: str) -> Database:
     backend = parsed.get_backend_name()
     if backend == "postgresql":
         engine = create_engine(parsed, pool_size=READ_THREADS + 4, pool_pre_ping=True)
+        # Many rows as one statement, not as a pipeline: half the server's work per row, and a pipeline of psycopg ends
+        # with a Flush, after which the server no longer counts how long it has been idle (see _postgresql_connect).
+        engine.dialect.use_insertmanyvalues_wo_returning = True
         event.listen(engine, "connect", _postgresql_connect)
         return Database(engine)
     if backend != "sqlite" or parsed.database in (None, "", ":memory:"):

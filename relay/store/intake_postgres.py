@@ -11,6 +11,7 @@ from zlib import crc32
 
 from sqlalchemy import Connection
 
+from relay.store.engine import POSTGRESQL_IDLE_MS
 from relay.store.intake_rows import (
     FIRST_ANSWER_COLUMNS,
     SUBMISSION_COLUMNS,
@@ -38,6 +39,10 @@ SELECT_FIRST_ANSWERS = (
     "CASE WHEN s.code IS NULL THEN NULL ELSE e.body END "
     "FROM submissions s JOIN evidence e ON e.hash = s.evidence_hash WHERE s.id = ANY(%b)"
 )
+# How long the transaction may take, locks and all, whatever becomes of this process: a pipeline of psycopg ends with a
+# Flush, after which the server does not count how long it has been idle (see relay.store.engine).
+LIMIT = f"SET LOCAL transaction_timeout = {2 * POSTGRESQL_IDLE_MS}"
+TRANSACTION_TIMEOUT_SINCE = 170_000  # server version
 # Locks that live until the commit, taken in the order of their numbers: no row has to exist to be locked.
 LOCK = "SELECT count(pg_advisory_xact_lock(key)) FROM unnest(%b::int8[]) AS given (key)"
 SELECT_WINDOWS = (
@@ -92,6 +97,8 @@ class PostgresIntakeStore:
         base = crc32(f"{game_id}\0{action}".encode()) << 32
         keys = sorted({_signed(base ^ int.from_bytes(subject[-8:], "big")) for subject in subjects})
         with self.writing(connection):
+            if _raw(connection).info.server_version >= TRANSACTION_TIMEOUT_SINCE:
+                cursor.execute(LIMIT)
             cursor.execute(LOCK, (bigints(keys),), prepare=True)
             reader.execute(SELECT_WINDOWS, (game_id, action, byteas(subjects)), prepare=True)
         found = {row[0]: WindowRow._make(row) for row in reader.fetchall()}

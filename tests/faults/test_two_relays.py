@@ -65,9 +65,14 @@ class Pair:
         """Nonces that were reserved under an epoch of the lease."""
         return [row[0] for row in query(self.database_url, f"SELECT nonce FROM slots WHERE epoch = {epoch} ORDER BY 1")]
 
-    def changes_until(self) -> int:
-        """The newest history row: what was written so far."""
-        return int(query(self.database_url, "SELECT coalesce(max(seq), 0) FROM history")[0][0])
+    def stuck(self) -> str:
+        """What every connection to the database is at, what it waits for, and the ends of both logs."""
+        rows = query(
+            self.database_url,
+            "SELECT pid, state, wait_event, pg_blocking_pids(pid), now() - xact_start, left(query, 120) "
+            "FROM pg_stat_activity WHERE datname = current_database()",
+        )
+        return "\n".join([*map(str, rows), *(relay.tail(12) for relay in self.relays)])
 
 
 @pytest.fixture
@@ -142,7 +147,10 @@ async def hand_over(pair: Pair, before: Lease) -> float:
         now = pair.lease()
         return now.epoch > before.epoch and now.pid != before.pid and bool(pair.reserved_under(now.epoch))
 
-    await asyncio.to_thread(wait_until, "hand-over", taken, 60)
+    try:
+        await asyncio.to_thread(wait_until, "hand-over", taken, 60)
+    except AssertionError as error:
+        raise AssertionError(f"{error}; {before} -> {pair.lease()}\n{pair.stuck()}") from error
     return time.monotonic() - started
 
 
