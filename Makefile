@@ -43,6 +43,7 @@ bench: $(VENV)/.everything node_modules/.installed ## measure everything and pri
 	$(NODE) $(BIN)/python tests/benchmarks/accept/run.py
 	$(NODE) $(BIN)/python tests/benchmarks/chain/run.py
 	$(BIN)/python tests/benchmarks/fanout/run.py
+	$(BIN)/python tests/benchmarks/rank/run.py
 	$(NODE) $(BIN)/python tests/benchmarks/gas/measure.py
 
 bench-smoke: $(VENV)/.everything node_modules/.installed ## prove that every benchmark runs; measures nothing
