@@ -24,7 +24,7 @@ contracts: node_modules/.installed ## run the Solidity tests
 	$(NODE) npx --no-install hardhat test solidity
 
 test-slow: $(VENV)/.everything node_modules/.installed ## run what takes minutes: the full kill tests
-	$(NODE) $(BIN)/pytest -m slow
+	$(NODE) $(BIN)/pytest -n 2 --dist loadfile -m slow
 
 simulate: $(VENV)/.everything ## run the outbox's simulator for MINUTES (1) or SEEDS lives, from FIRST_SEED (0) on
 	@$(BIN)/python -m tests.simulator.simulate
