@@ -119,9 +119,10 @@ def bind(c: Connection, chain_id: int, genesis_hash: bytes, contract: bytes, now
     known = known_contract(c, chain_id, genesis_hash)
     if known is None:
         values = {"chain_id": chain_id, "genesis_hash": genesis_hash, "contract": contract, "recorded_at_ms": now_ms}
-        c.execute(chain_identities.insert().values(values))
-        return
-    if known == contract:
+        insert = postgresql.insert if c.dialect.name == "postgresql" else sqlite.insert
+        c.execute(insert(chain_identities).values(values).on_conflict_do_nothing())
+        known = known_contract(c, chain_id, genesis_hash)  # a relay started at the same moment may have been first
+    if known in {None, contract}:
         return
     under_way = (slots.c.chain_id == chain_id, slots.c.state.in_(("reserved", "live", "mined")))
     if c.scalar(select(func.count()).select_from(slots).where(*under_way)):

@@ -90,6 +90,8 @@ def odd_signer(secret: bytes) -> Iterator[OddSigner]:
             """Say nothing."""
 
     class Quiet(ThreadingHTTPServer):
+        request_queue_size = 128  # all of a client's connections at once; beyond five, SYNs would wait for a second
+
         def handle_error(self, request: object, client_address: object) -> None:
             """Say nothing of clients that lost their patience: that is what they are here for."""
 

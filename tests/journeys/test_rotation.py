@@ -215,6 +215,7 @@ def test_a_revoked_attestation_key_signs_nothing_more(node: Node, sqlite_url: st
         check_everything_arrived(node, load, server)
 
 
+@pytest.mark.slow
 def test_all_keys_at_a_remote_signer_that_comes_and_goes(node: Node, sqlite_url: str, tmp_path: Path) -> None:
     """The relay holds no key. While the signer is away nothing is accepted and nothing is lost; then all goes on."""
     settings = operator(tmp_path / "keys", node.url, sqlite_url)

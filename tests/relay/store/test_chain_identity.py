@@ -1,6 +1,8 @@
 """A database belongs to one chain: what was signed for it is never sent to another."""
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -56,3 +58,23 @@ def test_another_contract_waits_until_nobody_sends_to_the_old_one(database: Data
     with database.write() as c:
         bind(c, 31337, b"\x01" * 32, other, 11_001)
     assert database.read_now(lambda c: known_contract(c, 31337, b"\x01" * 32)) == other
+
+
+def test_relays_that_start_together_agree(postgres_url: str) -> None:
+    """Both see a database of no chain; whoever writes second finds the first one's word instead of a collision."""
+    opened = open_database(postgres_url)
+    migrate.upgrade(opened, "relay")
+    with ThreadPoolExecutor(1) as beside:
+
+        def second() -> bytes | None:
+            with opened.write() as c:
+                bind(c, 31337, b"\x01" * 32, CONTRACT, 1)
+                return known_contract(c, 31337, b"\x01" * 32)
+
+        with opened.write() as first:
+            bind(first, 31337, b"\x01" * 32, CONTRACT, 1)
+            waiting = beside.submit(second)
+            time.sleep(0.3)
+            assert not waiting.done()  # its insert waits for ours
+        assert waiting.result(10) == CONTRACT
+    opened.close()
