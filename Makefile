@@ -18,7 +18,7 @@ run: $(VENV)/.runtime ## set up and start the whole system on an embedded chain 
 test: contracts unit ## set up and run the whole suite, Solidity tests included
 
 unit: $(VENV)/.everything node_modules/.installed
-	$(NODE) $(BIN)/pytest -n 3 --dist loadfile -m "not benchmark and not slow"
+	$(NODE) $(BIN)/pytest -n 2 --dist loadfile -m "not benchmark and not slow"
 
 contracts: node_modules/.installed ## run the Solidity tests
 	$(NODE) npx --no-install hardhat test solidity
