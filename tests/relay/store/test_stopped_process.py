@@ -20,11 +20,12 @@ ROWS = [
 @pytest.mark.parametrize("rows", [1, 3], ids=["one row", "several rows"])
 def test_locks_do_not_outlive_their_holder(postgres_url: str, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the last statement was: also one of several rows, where psycopg's pipeline would hide the silence."""
-    monkeypatch.setattr(engine, "POSTGRESQL_IDLE_MS", 300)
-    stopped, other = open_database(postgres_url), open_database(postgres_url)
+    other = open_database(postgres_url)
     metadata.create_all(other.engine)
-    with stopped.write() as c:
+    with other.write() as c:
         c.execute(batches.insert(), ROWS[:1])
+    monkeypatch.setattr(engine, "POSTGRESQL_IDLE_MS", 300)  # of the one that stops only: a busy machine pauses anybody
+    stopped = open_database(postgres_url)
     with pytest.raises(DBAPIError) as ended, stopped.write() as c:  # noqa: PT012 - the end of the block is what raises
         c.execute(text("SELECT id FROM batches FOR UPDATE"))
         c.execute(batches.insert(), ROWS[:rows])
