@@ -256,14 +256,22 @@ def test_a_builder_is_waited_for_unless_it_is_dead(
 
 
 @pytest.mark.parametrize("event", ["scores", "configuration"])
-def test_what_happens_meanwhile_is_not_lost(database: Database, event: str) -> None:
+def test_what_happens_meanwhile_is_not_lost(database: Database, event: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Scores committed, or the board configured anew, between reading and end: it is made of what holds then."""
 
     async def scenario() -> None:
         one, other = await two(database)
+        begun, go_on = asyncio.Event(), asyncio.Event()
+        run = other.writer.run
+
+        async def held(job: Any) -> Any:
+            if begun.is_set():  # it has read: what it writes waits for the event
+                await go_on.wait()
+            return await run(job)
+
+        monkeypatch.setattr(other.writer, "run", held)
         try:
             await one.store.put_board(1, BoardConfig("b", Operator.SUM), "key_1", "")
-            begun = asyncio.Event()
             wanted = BoardConfig("b", Operator.SUM)
             making = asyncio.create_task(rebuild.rebuild(database, other.writer, {}, lambda *_: begun.set()))
             await begun.wait()
@@ -274,6 +282,7 @@ def test_what_happens_meanwhile_is_not_lost(database: Database, event: str) -> N
             else:
                 wanted = BoardConfig("b", Operator.COUNT, Order.ASC)
                 await one.store.put_board(1, wanted, "key_1", "")
+            go_on.set()
             await making
             await one.restart()
             assert isinstance(one.chain, FakeChain)
