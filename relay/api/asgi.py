@@ -27,6 +27,8 @@ from relay.errors import CallerError, FairscoreError, FieldError, OurError
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._~:@/+=-]{1,128}")
 WHOLE = re.compile(r"-?[0-9]{1,18}")
 BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/=-]{1,512}) *", re.IGNORECASE)
+SECRET = re.compile(r"[A-Za-z0-9._~+/=-]{1,512}")
+SECRET_ROLE = "server"  # the only role whose key may come in an operation's own header
 
 log = logging.getLogger(__name__)
 
@@ -172,6 +174,8 @@ class Api:
         presented = call.headers.get(b"authorization")
         if presented is not None:
             call.credential = await self._credential(presented)
+        if operation.secret_header is not None:
+            call.credential = await self._of_secret(operation.secret_header, call)
         if operation.roles is None:
             return
         if call.credential is None:
@@ -183,6 +187,20 @@ class Api:
     async def _credential(self, presented: bytes) -> Credential:
         found = BEARER.fullmatch(presented.decode("latin-1"))
         return await self._identify("" if found is None else found[1])
+
+    async def _of_secret(self, header: bytes, call: Call) -> Credential | None:
+        """Return whose key is in the operation's own header; without one, what the bearer key has found."""
+        presented = call.headers.get(header)
+        if presented is None:
+            return call.credential
+        found = SECRET.fullmatch(presented.decode("latin-1").strip())
+        credential = await self._identify("" if found is None else found[0])
+        if credential.role != SECRET_ROLE:
+            raise forbidden_role(credential.role, SECRET_ROLE)
+        if call.credential is not None and call.credential.key_id != credential.key_id:
+            detail = f"Authorization and {header.decode()} bring different keys: send one of them."
+            raise unauthenticated(detail, presented=True)
+        return credential
 
     async def _identify(self, key: str) -> Credential:
         credential = None

@@ -41,6 +41,7 @@ def openapi(operations: Iterable[Operation], title: str, version: str, descripti
             "schemas": dict(sorted(components.items())),
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer", "description": "An API key: `fs_live_…`."},
+                **_secret_headers(shown),
             },
         },
     }
@@ -54,6 +55,8 @@ def _operation(operation: Operation, schemas: dict[str, Any], alias: int) -> dic
         "responses": _responses(operation, schemas),
         "security": [{}, {"key": []}] if operation.roles is None else [{"key": []}],
     }
+    if operation.secret_header is not None:
+        declared["security"].append({operation.secret_header.decode(): []})
     notes = [operation.description]
     if operation.roles is not None:
         notes.append(f"Takes a key with one of the roles: {', '.join(sorted(operation.roles))}.")
@@ -67,6 +70,12 @@ def _operation(operation: Operation, schemas: dict[str, Any], alias: int) -> dic
         content = {"application/json": {"schema": schemas[_type_key(operation.request)]}}
         declared["requestBody"] = {"required": True, "content": content}
     return declared
+
+
+def _secret_headers(operations: Sequence[Operation]) -> dict[str, Any]:
+    named = {operation.secret_header.decode() for operation in operations if operation.secret_header is not None}
+    text = "A server key: `fs_live_sk_…`."
+    return {name: {"type": "apiKey", "in": "header", "name": name, "description": text} for name in sorted(named)}
 
 
 def _responses(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:

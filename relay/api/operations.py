@@ -24,11 +24,15 @@ _encoder = msgspec.json.Encoder()
 
 
 class Credential(NamedTuple):
-    """Who calls: the key's id, its role, and the game it belongs to (None: every game)."""
+    """Who calls: the key's id, its role, and the game it belongs to (None: every game).
+
+    Role `player` comes with a session's token instead of a key; it may act for `player`, an address, and nobody else.
+    """
 
     key_id: str
     role: str
     game_id: str | None
+    player: bytes | None = None
 
 
 class Authenticate(Protocol):
@@ -96,7 +100,8 @@ class Operation:
     endpoint gets bytes and decodes them to that type itself. With `stream` the endpoint is plain ASGI:
     `endpoint(call, receive, send)`, request id and CORS headers are added to what it sends. With `socket` it is plain
     ASGI of a WebSocket, not accepted yet; what it raises before accepting is answered as to any other request.
-    `roles` None means open; a key that is presented is checked all the same.
+    `roles` None means open; a key that is presented is checked all the same. A key in the operation's `secret_header`
+    is as good as a bearer key, if it is a server's.
     """
 
     method: str
@@ -118,4 +123,5 @@ class Operation:
     stream: bool = False
     socket: bool = False
     hidden: bool = False  # served, but no part of the documented interface (pages)
+    secret_header: bytes | None = None  # lower-case name of a header that may bring a server key instead
     operation_id: str = ""
