@@ -124,6 +124,16 @@ PROBLEMS: dict[str, Problem] = {
     "REQUEST_MALFORMED": Problem(400, "Not HTTP", "The bytes received are not an HTTP/1.1 request."),
     "REQUEST_TIMEOUT": Problem(408, "Request too slow", "The request was not received completely within 60 seconds."),
     "HEAD_TOO_LARGE": Problem(431, "Head too large", "Address and headers of a request are limited to 64 KiB."),
+    "PAYLOAD_DECRYPT_FAILED": Problem(
+        400,
+        "Payload cannot be decrypted",
+        "The encrypted report is not base64 of IV (12 bytes), ciphertext and tag (16), was not made with this round's "
+        "key for this round, was altered, or its IV was used before. Which of these is not told. Nothing was recorded.",
+    ),
+    "ENCRYPTION_REQUIRED": Problem(
+        400, "Encryption required", "The game takes the reports of its rounds encrypted only; `encryptionKey` was sent."
+    ),
+    "ENCRYPTION_KEY_UNKNOWN": Problem(404, "Encryption key unknown", "The game has no payload key with this id."),
     "GAME_REQUIRED": Problem(
         400, "Game required", "`gameId` may be left out only where the relay serves one game or the key belongs to one."
     ),
@@ -140,6 +150,9 @@ PROBLEMS: dict[str, Problem] = {
     ),
     "FORBIDDEN_ROLE": Problem(403, "Role not allowed", "The key is valid, but its role may not do this."),
     "FORBIDDEN_GAME": Problem(403, "Game not allowed", "The key is valid, but it belongs to another game."),
+    "FORBIDDEN_PLAYER": Problem(
+        403, "Player not allowed", "The session is one player's, and the request is about another player."
+    ),
     "NOT_FOUND": Problem(404, "Not found", "There is nothing at this address."),
     "GAME_UNKNOWN": Problem(404, "Game unknown", "This relay does not serve the game."),
     "KEY_UNKNOWN": Problem(404, "Key unknown", "This signer does not hold the key."),

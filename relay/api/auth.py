@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from relay.api.operations import Credential
+from relay.api.operations import PLAYER, Credential
 from relay.errors import WorldError
-from relay.store import keys
+from relay.store import keys, sessions
 from relay.store.engine import Database, StoreUnavailableError
+from relay.store.intake_rows import Connection
 from relay.store.writer import Writer
 
+PLAYER_TOKEN = "fs_live_pt_"  # noqa: S105 - what tokens of players' sessions begin with
 REMEMBER_S = 1.0  # how late a revocation can be noticed
 REMEMBER_MAX = 4_096  # unknown keys are remembered too, or a wrong key would cost a query per request
 
@@ -48,18 +50,30 @@ class KeyRing:
         hashed = keys.digest(token)
         known = self._known.get(hashed)
         if known is None or known.until_s <= self._clock_s():
-            known = await self._look_up(hashed)
-        if known.credential is not None:
+            known = await self._look_up(hashed, player=token.startswith(PLAYER_TOKEN))
+        if known.credential is not None and known.credential.player is None:
             self._used[known.credential.key_id] = self._now_ms()
         return known.credential
 
-    async def _look_up(self, hashed: bytes) -> _Known:
+    def forget(self, hashed: bytes) -> None:
+        """Look this key or token up again when it is presented next: it was revoked here."""
+        self._known.pop(hashed, None)
+
+    async def _look_up(self, hashed: bytes, *, player: bool) -> _Known:
         now_ms = self._now_ms()
+
+        def of_player(connection: Connection) -> Credential | None:
+            session = sessions.find(connection, hashed, now_ms)
+            return None if session is None else Credential(session.id, PLAYER, None, session.player)
+
+        def of_key(connection: Connection) -> Credential | None:
+            found = keys.find(connection, hashed, now_ms)
+            return None if found is None else Credential(found.id, found.role, found.game_id)
+
         try:
-            found = await self._database.read(lambda connection: keys.find(connection, hashed, now_ms))
+            credential = await self._database.read(of_player if player else of_key)
         except StoreUnavailableError:
             raise WorldError("STORE_UNAVAILABLE", "Keys cannot be looked up now; try again.") from None
-        credential = None if found is None else Credential(found.id, found.role, found.game_id)
         if len(self._known) >= REMEMBER_MAX:
             self._known.clear()
         known = self._known[hashed] = _Known(self._clock_s() + REMEMBER_S, credential)

@@ -19,6 +19,7 @@ JSON = b"application/json"
 BODY_MAX = 256 * 1024
 FRAMES = "fairscore.frames"  # ASGI message of our own WebSocket server: `frames`, bytes that are framed already
 PUBLIC = None  # `roles` of an operation that anybody may call
+PLAYER = "player"  # the role that a session's token has
 
 _encoder = msgspec.json.Encoder()
 

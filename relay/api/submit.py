@@ -9,16 +9,15 @@ from relay.api import answers
 from relay.api.accepted import accepted
 from relay.api.asgi import forbidden_role, unauthenticated
 from relay.api.idempotency import idempotency_key, scope_of
-from relay.api.operations import Answer, Call, Credential, Headers
+from relay.api.operations import PLAYER, Answer, Call, Credential, Headers
 from relay.api.prefer import Preference, preference
 from relay.errors import CallerError
-from relay.games import Game
 from relay.group import Kind, Outcome, Pending
 from relay.intake import ANSWERING_S, Intake, answering_ms
 from relay.progress import Standing
 from relay.submission import Submission, read
 
-SUBMITTERS = frozenset({"server", "client"})
+SUBMITTERS = frozenset({"server", "client", PLAYER})
 ROUTE = "POST /api/submit-score"
 RETRY_S = 0.1  # how often a retry without a key looks whether the first answer is given
 
@@ -37,10 +36,9 @@ class SubmitScore:
         game = submission.game
         if (origin := call.headers.get(b"origin")) is not None:
             call.origin_allowed = game.config.allows_origin(origin.decode("latin-1"))
-        _admit(game, credential)
+        _admit(submission, credential)
         key = idempotency_key(call.headers.get(b"idempotency-key"), submission.idempotency_key)
-        role = credential.role if credential else "anonymous"
-        scope = None if key is None else scope_of(game.id, role, ROUTE, key)
+        scope = None if key is None else scope_of(game.id, _caller(credential), ROUTE, key)
         wish = preference(call.headers.get(b"prefer"))
         pending = Pending(submission, call.request_id, scope, answering_ms(wish.wait_s))
         outcome = await intake.submit(pending)
@@ -97,11 +95,21 @@ class SubmitScore:
         return Answer(status, body, headers=headers)
 
 
-def _admit(game: Game, credential: Credential | None) -> None:
+def _caller(credential: Credential | None) -> str:
+    """Whose idempotency keys these are: a role's of a game, or one player's."""
+    if credential is None:
+        return "anonymous"
+    return credential.role if credential.player is None else f"{credential.role}:{credential.player.hex()}"
+
+
+def _admit(submission: Submission, credential: Credential | None) -> None:
+    game = submission.game
     if credential is None:
         if not game.config.anonymous_submit:
             raise unauthenticated("This game takes scores from callers with a client or server key.", presented=False)
     elif credential.role not in SUBMITTERS:
-        raise forbidden_role(credential.role, "client, server")
+        raise forbidden_role(credential.role, "client, player, server")
+    elif credential.player is not None and credential.player != submission.player:
+        raise CallerError("FORBIDDEN_PLAYER", "The session is another player's: it acts for its own address only.")
     elif credential.game_id is not None and credential.game_id != game.id:
         raise CallerError("FORBIDDEN_GAME", "The key belongs to another game.")

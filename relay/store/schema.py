@@ -3,15 +3,26 @@
 Pure. Migrations and tests take the schema from here.
 """
 
-from relay.store import control_tables, flag_tables, outbox_tables, revocation_tables, tables, webhook_tables
+from relay.store import (
+    control_tables,
+    encryption_tables,
+    flag_tables,
+    outbox_tables,
+    revocation_tables,
+    session_tables,
+    tables,
+    webhook_tables,
+)
 from relay.store.metadata import metadata
 
 __all__ = [
     "control_tables",
+    "encryption_tables",
     "flag_tables",
     "metadata",
     "outbox_tables",
     "revocation_tables",
+    "session_tables",
     "tables",
     "webhook_tables",
 ]
