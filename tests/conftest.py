@@ -103,13 +103,13 @@ def anvil_binary() -> Path:
     raise FileNotFoundError("anvil is not installed: run `make test`, or `npm ci` once")
 
 
-def start_anvil(*arguments: str) -> Anvil:
+def start_anvil(*arguments: str, wait_s: float = 20) -> Anvil:
     """Start an anvil on a free port and wait until it answers."""
     port = free_port()
     command = [str(anvil_binary()), "--host", "127.0.0.1", "--port", str(port), "--silent", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     anvil = Anvil(f"http://127.0.0.1:{port}", 31337, process)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + wait_s
     while True:
         try:
             anvil.rpc("eth_chainId")
