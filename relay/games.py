@@ -18,6 +18,7 @@ SUBMIT_ACTION = "submit-score"
 LIMITS_PER_MINUTE = {SUBMIT_ACTION: 60}
 LIMIT_MAX = 10_000  # a window is a ring of that many timestamps in one row
 DEFAULT_RULESET = "streambeat-counts@1"
+CHOICES = ("off", "optional", "required")  # of what a game may ask of its clients
 
 
 class GameError(ValueError):
@@ -35,6 +36,7 @@ class GameConfig:
     anonymous_submit: bool = False
     allowed_origins: tuple[str, ...] = ()
     limits: Mapping[str, int] = field(default_factory=dict)
+    encryption: str = "optional"  # of the reports of rounds
 
     def __post_init__(self) -> None:
         """Refuse what could only fail later.
@@ -47,6 +49,8 @@ class GameConfig:
         for origin in self.allowed_origins:
             if origin != ANY_ORIGIN and not ORIGIN.fullmatch(origin):
                 raise GameError(f"game {self.game_id}: {origin!r} is not an origin (https://host) or *")
+        if self.encryption not in CHOICES:
+            raise GameError(f"game {self.game_id}: encryption is one of {', '.join(CHOICES)}")
         for action, limit in self.limits.items():
             if action not in LIMITS_PER_MINUTE:
                 raise GameError(f"game {self.game_id}: no action named {action!r} is limited")
@@ -98,7 +102,14 @@ def game_from_mapping(game_id: str, table: Mapping[str, Any]) -> GameConfig:
     Raises:
         GameError: an unknown key or a value of the wrong type.
     """
-    known = {"ruleset": str, "parameters": Mapping, "switches": Mapping, "anonymous_submit": bool, "limits": Mapping}
+    known = {
+        "ruleset": str,
+        "parameters": Mapping,
+        "switches": Mapping,
+        "anonymous_submit": bool,
+        "limits": Mapping,
+        "encryption": str,
+    }
     for key, value in table.items():
         if key == "boards":
             continue  # the indexer's
