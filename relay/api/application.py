@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from relay.api.asgi import Api
+from relay.api.encryption import EncryptionKeys
 from relay.api.flag_desk import FlagDesk
 from relay.api.flags import FlagPage, FlagQuery, Flags
 from relay.api.health import Health, HealthEndpoints, Live, Ready
@@ -126,6 +127,7 @@ def relay_operations(relay: RelayParts) -> list[Operation]:
             "GET", "/api/games/{gameId}/ruleset", "The rules a game judges by", submissions.ruleset,
             {200: RulesetDocument}, ("GAME_UNKNOWN",), parameters={"gameId": "The game."}, tag="Scores",
         ),
+        *EncryptionKeys(relay.intake.games, relay.database, relay.outbox.writer).operations(),
         *flag_operations(relay.database, relay.outbox.writer, relay.revocations),
         *outbox_operations(relay.outbox),
     ]  # fmt: skip
