@@ -7,6 +7,7 @@ A player's *ordinal* is their place in the list, from 1, no two alike. Their *ra
 equal values share a rank, the ordinal of the first of them. A board of limited capacity shows the first so many.
 """
 
+from array import array
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
@@ -14,7 +15,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from indexer.boards import BoardConfig
-from indexer.ordering import POSITION_BITS
+from indexer.ordering import POSITION_BITS, VALUE_MAX
 from indexer.ranking import Ranking
 
 REBUILD_FROM = 1_000  # changes at once, if they are many beside what there is, are sorted in together
@@ -28,6 +29,14 @@ class Placed(NamedTuple):
     player: bytes
 
 
+class Column(NamedTuple):
+    """Everybody of one season in ranking order: players, the values they are ranked by, the positions these are of."""
+
+    players: list[bytes]
+    values: "array[int]"
+    places: "array[int]"
+
+
 class Standings:
     """Committed standings of one season."""
 
@@ -37,6 +46,17 @@ class Standings:
         self.keys: dict[bytes, int] = {}
         self.ranking = Ranking()
         self._fill(entries)
+
+    @classmethod
+    def of_column(cls, config: BoardConfig, column: Column) -> "Standings":
+        """Build from everybody in ranking order: the quick way for a million players, who need not be sorted again."""
+        players, values, places = column
+        levels = array("q", [VALUE_MAX - value for value in values]) if config.descending else values
+        made = cls(config)
+        pairs = zip(players, levels, places, strict=True)
+        made.keys = {player: level << POSITION_BITS | place for player, level, place in pairs}
+        made.ranking = Ranking.of_columns(levels, places, players)
+        return made
 
     def _fill(self, entries: Iterable[tuple[int, bytes]]) -> None:
         ordered = sorted(entries)
@@ -50,9 +70,12 @@ class Standings:
     def rank(self, player: bytes) -> int | None:
         """Return the rank of `player`, the best being 1, or None if the board does not show the player."""
         key = self.keys.get(player)
-        if key is None or self.ranking.below(key) >= len(self):
+        if key is None:
             return None
-        return self.ranking.below(_tied(self.config, key)) + 1
+        ahead = self.ranking.below(key)
+        if ahead >= len(self):
+            return None
+        return (self.ranking.below(_tied(self.config, key)) if self.config.shared else ahead) + 1
 
     def page(self, after: int | None, limit: int) -> list[Placed]:
         """Return up to `limit` players behind the key `after` (None: the start)."""
@@ -95,12 +118,14 @@ class Standings:
             self._fill((key, player) for player, key in merged.items() if key is not None)
             return
         for player, key in changes.items():
-            before = self.keys.pop(player, None)
+            before = self.keys.get(player)
             if before is not None:
                 self.ranking.remove(before)
             if key is not None:
                 self.keys[player] = key
                 self.ranking.add(key, player)
+            elif before is not None:
+                del self.keys[player]
 
 
 class Draft:
@@ -140,8 +165,8 @@ class Draft:
         self.changes[player] = key
 
     def _move(self, player: bytes, key: int | None) -> None:
-        before = self.key(player)
         committed = self.base.keys.get(player)
+        before = self.changes.get(player, committed)
         if before is not None:
             if before == committed:
                 insort(self._gone, before)

@@ -1,5 +1,6 @@
 """Ranks: the blocked array against a sorted list, the draft against standings that were really changed."""
 
+from array import array
 from bisect import bisect_left
 from dataclasses import replace
 
@@ -21,7 +22,7 @@ from indexer.ranking import Ranking
 from indexer.standings import Draft, Placed, Standings
 
 players = st.integers(0, 40).map(lambda number: bytes([number]) * 20)
-keys = st.integers(0, 10_000)
+keys = st.builds(lambda level, place: level << 63 | place, st.integers(0, 8), st.integers(0, 100))
 scores = st.integers(0, SCORE_MAX)
 places = st.builds(position, st.integers(0, 2**43 - 1), st.integers(0, 2**20 - 1))
 
@@ -99,6 +100,9 @@ class RankingMachine(RuleBasedStateMachine):
         assert list(self.ranking) == [(key, b"%d" % key) for key in self.model]
         rebuilt = Ranking([(key, b"%d" % key) for key in self.model])
         assert list(rebuilt) == list(self.ranking)
+        halves = [array("q", [key >> 63 for key in self.model]), array("q", [key & POSITION_MAX for key in self.model])]
+        columns = Ranking.of_columns(halves[0], halves[1], [b"%d" % key for key in self.model])
+        assert list(columns) == list(self.ranking)
 
 
 TestRanking = RankingMachine.TestCase
