@@ -33,6 +33,7 @@ class Fault(Enum):
     SILENT = "silent"  # gives no usable answer
     BEHIND = "behind"  # its head lags behind the others'
     WENT_BACK = "went_back"  # its head went back and nothing shows a reorg
+    LIED = "lied"  # what it gave contradicts what the contract proves
     WRONG_CHAIN = "wrong_chain"  # another chain id
     OTHER_FORK = "other_fork"  # another block where one is known for good
 
@@ -81,11 +82,16 @@ def names(urls: Sequence[str]) -> list[str]:
 
 
 def order(standings: Sequence[Standing]) -> list[int]:
-    """Return who is asked, first to last: healthy, demoted, silent; the order given among equals; never the refused."""
+    """Return who is asked, first to last: healthy, demoted, liars, silent; never the refused.
 
-    def rank(index: int) -> int:
-        fault = standings[index].fault
-        return 0 if fault is None else 1 if fault in DEMOTED else 2
+    Among equals in the order given, but liars take turns: whoever lied least, or longest ago, may tell the truth now.
+    """
+
+    def rank(index: int) -> tuple[int, float]:
+        one = standings[index]
+        if one.fault is Fault.LIED:
+            return 2, one.rest_until_s
+        return 0 if one.fault is None else 1 if one.fault in DEMOTED else 3, 0.0
 
     usable = [index for index, standing in enumerate(standings) if standing.fault not in REFUSED]
     return sorted(usable, key=rank)
@@ -128,6 +134,11 @@ def silent(standing: Standing, why: str, now_s: float, retry_after_s: float | No
     return replace(faulty, rest_until_s=max(faulty.rest_until_s, rest_until_s))
 
 
+def lied(standing: Standing, why: str, now_s: float) -> Standing:
+    """What it gave contradicts what is proved. It rests, longer each time; the refused stay refused."""
+    return standing if standing.fault in REFUSED else _faulty(standing, Fault.LIED, why, now_s)
+
+
 def showed(standing: Standing, head: Block, asked_s: float, now_s: float) -> Standing:
     """It showed this head. One below its last, at a height where it shows no other block than before, went back.
 
@@ -156,8 +167,8 @@ def judged(standing: Standing, look: Look, identity: Identity, asked_s: float, n
     """What a look at it changes, begun at `asked_s`.
 
     (1) Another chain id, or (2) another block than one known for good: refused, until a later look is right. (3) A head
-    that went back: demoted. (4) Else its faults are over, less a rest that is not, and a lag, which only a comparison
-    with the others ends.
+    that went back, or a lie: held against it while it rests. (4) Else its faults are over, less a lag, which only a
+    comparison with the others ends.
     """
     if look.chain_id != identity.chain_id:  # (1)
         why = f"it is on chain {look.chain_id}, not {identity.chain_id}"
@@ -172,7 +183,7 @@ def judged(standing: Standing, look: Look, identity: Identity, asked_s: float, n
     if standing.fault in REFUSED:  # what it showed until now was of another chain
         standing = replace(standing, head=None, shown=())
     seen = showed(standing, look.head, asked_s, now_s)
-    if seen.fault is Fault.WENT_BACK and now_s < seen.rest_until_s:  # (3)
+    if seen.fault in (Fault.WENT_BACK, Fault.LIED) and now_s < seen.rest_until_s:  # (3)
         return seen
     if seen.fault is None or seen.fault is Fault.BEHIND:  # (4)
         return seen

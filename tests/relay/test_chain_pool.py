@@ -10,11 +10,12 @@ import pytest
 
 from relay.chain import Chain
 from relay.chain_limits import EndpointLimits
-from relay.chain_pool import ROUND_S, SEND_GRACE_S, ChainPool
+from relay.chain_pool import SEND_GRACE_S, ChainPool
 from relay.chain_types import ChainAnswerError, ChainUnavailableError, ProviderState, Receipt
 from relay.keccak import keccak
 from relay.outbox.providers import names
 from relay.outbox.send_errors import SendClass, classify
+from relay.provider_pool import ROUND_S
 from relay.signer import LocalSigner
 from tests.harness.fault_proxy import (
     BAD_GATEWAY,

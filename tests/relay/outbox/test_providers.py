@@ -71,14 +71,30 @@ def test_the_order_of_any_three_providers(faults: tuple[Fault | None, ...]) -> N
     standings = [standing_of(fault) for fault in faults]
     found = providers.order(standings)
     assert set(found) == {index for index, fault in enumerate(faults) if fault not in REFUSED}
-    ranks = [0 if faults[index] is None else 1 if faults[index] in DEMOTED else 2 for index in found]
+    places = {None: 0, **dict.fromkeys(DEMOTED, 1), Fault.LIED: 2}
+    ranks = [places.get(faults[index], 3) for index in found]
     assert ranks == sorted(ranks)
-    for rank in (0, 1, 2):  # among equals the operator's order
+    for rank in (0, 1, 2, 3):  # among equals the operator's order
         equals = [index for index, one in zip(found, ranks, strict=True) if one == rank]
         assert equals == sorted(equals)
     assert providers.healthy(standings) == [index for index, fault in enumerate(faults) if fault is None]
     assert providers.due(standings, 9.9) == providers.healthy(standings)
     assert providers.due(standings, 10.0) == [0, 1, 2]
+
+
+def test_liars_take_turns_and_rest_longer_each_time() -> None:
+    standings = [seen(block(1)), seen(block(1))]
+    asked = []
+    for now_s in range(8):
+        liar = providers.order(standings)[0]
+        asked.append(liar)
+        standings[liar] = providers.lied(standings[liar], "events are missing", float(now_s))
+    assert asked == [0, 1, 0, 1, 0, 1, 0, 1]
+    assert standings[0].rest_until_s == 6 + 16.0
+    assert providers.judged(standings[0], look(2), OURS, 9.0, 9.0).fault is Fault.LIED  # a look proves no events
+    assert providers.judged(standings[0], look(2), OURS, 22.0, 22.0).fault is None
+    refused = standing_of(Fault.OTHER_FORK)
+    assert providers.lied(refused, "why", 1.0) is refused
 
 
 # ----------------------------------------------------------------------------------- silence
@@ -358,6 +374,7 @@ EVENTS = st.one_of(
     st.tuples(st.just("other chain"), st.integers(0, 40)),
     st.tuples(st.just("other fork"), st.integers(0, 40)),
     st.tuples(st.just("compared"), st.integers(0, 400)),
+    st.tuples(st.just("lied"), st.none()),
 )
 
 
@@ -375,6 +392,8 @@ def happen(standing: Standing, event: str, value: float | None, now_s: float) ->
         return providers.silent(standing, "TimeoutError", now_s, value)
     if event == "answered":
         return providers.answered(standing, now_s)
+    if event == "lied":
+        return providers.lied(standing, "events are missing", now_s)
     if event == "compared":
         return providers.compared(standing, block(number), now_s)
     refused = standing.fault in REFUSED  # such a one is not asked
