@@ -80,20 +80,42 @@ class Game:
 
 
 class Games:
-    """All games of one relay, by id."""
+    """All games of one relay, by id: those the settings name, and those that are configured while it runs.
+
+    `by_id` is replaced as a whole when a game changes, so it is read at each request and never kept.
+    """
 
     def __init__(self, configs: list[GameConfig] | tuple[GameConfig, ...]) -> None:
         """Raises GameError when there is none or an id is repeated."""
         if not configs:
             raise GameError("a relay serves at least one game")
-        self.by_id = {config.game_id: Game(config) for config in configs}
-        if len(self.by_id) != len(configs):
+        self._named = {config.game_id: Game(config) for config in configs}
+        if len(self._named) != len(configs):
             raise GameError("two games have the same id")
+        # A body may leave `gameId` out where the settings name one game, and that stays so when others are added.
+        self.default_id = next(iter(self._named)) if len(self._named) == 1 else None
+        self.serve({})
+
+    def serve(self, others: Mapping[str, Game]) -> None:
+        """Serve these games, too, from the next request on; one that the settings name stays as they say."""
+        self.by_id: Mapping[str, Game] = {**others, **self._named}
         self.only = next(iter(self.by_id.values())) if len(self.by_id) == 1 else None
+        self._origins = frozenset(origin for game in self.by_id.values() for origin in game.config.allowed_origins)
+
+    def named(self, game_id: str) -> bool:
+        """Whether the settings name this game: then nothing else configures it."""
+        return game_id in self._named
 
     def origins(self) -> frozenset[str]:
         """Every origin some game allows."""
-        return frozenset(origin for game in self.by_id.values() for origin in game.config.allowed_origins)
+        return self._origins
+
+    def allows_origin(self, origin: str, game_id: str | None) -> bool:
+        """Whether a page of `origin` may call a game's operations; None or an unknown game: those of some game."""
+        game = None if game_id is None else self.by_id.get(game_id)
+        if game is not None:
+            return game.config.allows_origin(origin)
+        return ANY_ORIGIN in self._origins or origin in self._origins
 
 
 def game_from_mapping(game_id: str, table: Mapping[str, Any]) -> GameConfig:

@@ -5,7 +5,7 @@ Pure. Everything after `read` may trust the types; nothing after it trusts the n
 
 import re
 from functools import lru_cache
-from typing import Annotated, Any, Generic, NamedTuple, TypeVar
+from typing import Annotated, Any, Generic, NamedTuple, Protocol, TypeVar, cast
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -14,6 +14,7 @@ from relay.canonical import INTEGER_MAX, canonical_ascii
 from relay.errors import CallerError, FieldError, PayloadError
 from relay.games import Game, Games
 from relay.keccak import checksum_address, keccak
+from relay.proof import NOBODY, Proof, Signing, round_ref
 from relay.rules.verdict import Verdict
 from relay.strict_json import Request, decode, nested_deeply
 
@@ -41,6 +42,12 @@ class ScoreSubmission(Request, Generic[C], frozen=True):
     idempotency_key: Annotated[str, Meta(max_length=257)] | UnsetType | None = UNSET
 
 
+class _Scored(Protocol):
+    """What every ruleset's claim has."""
+
+    score: int
+
+
 class _Peek(msgspec.Struct, rename="camel"):
     game_id: Any = None
 
@@ -55,8 +62,9 @@ class Submission(NamedTuple):
     claim_json: bytes  # canonical bytes of claim, round, signature and deadline
     claim_hash: bytes  # of game, player and claim_json: the identity of "the same evidence again"
     external_round: str | None
-    signed: bool
+    signing: Signing | None  # the player's signature, as it came
     idempotency_key: str | None
+    proof: Proof = NOBODY  # what `relay.players` found of the player
 
 
 _peek = msgspec.json.Decoder(_Peek)
@@ -77,14 +85,15 @@ def read(body: bytes, games: Games, default_game: str | None = None) -> Submissi
         PayloadError: not strict JSON of the expected shape (400, also for the player's address).
         CallerError: GAME_REQUIRED, GAME_UNKNOWN.
     """
-    game = games.only or _named_game(body, games, default_game)
+    game = games.only or _named_game(body, games, default_game or games.default_id)
     request = decode(decoder(game.rules.ruleset.claim), body)
     if request.game_id and request.game_id != game.id:
         raise CallerError("GAME_UNKNOWN", f"This relay does not serve a game named {request.game_id[:64]!r}.")
     if not game.rules.ruleset.takes_replay and len(body) > BODY_MAX:
         raise CallerError("BODY_TOO_LARGE", f"Bodies for this game are limited to {BODY_MAX} bytes.")
     player = read_address(request.player_address, "/playerAddress")
-    claim_json = _claim_bytes(request)
+    score_data = canonical_ascii(request.score_data)
+    claim_json = _claim_bytes(request, score_data)
     text = "0x" + player.hex()
     return Submission(
         game,
@@ -94,7 +103,7 @@ def read(body: bytes, games: Games, default_game: str | None = None) -> Submissi
         claim_json,
         keccak(b"%b\n%b\n%b" % (game.id.encode(), player, claim_json)),
         request.round_id or None,
-        bool(request.signature),
+        _signing(request, score_data) if request.signature else None,
         None if request.idempotency_key is UNSET else request.idempotency_key,
     )
 
@@ -122,18 +131,26 @@ def evidence(submission: Submission, verdict: Verdict, submission_id: str, recei
     Unique per submission because it names it. `outcome` is `accepted` or `refused`.
     """
     game = submission.game
+    shown = submission.proof.document()
+    proof = "" if shown is None else f'"proof":{canonical_ascii(shown).decode()},'
     # Written out in the order RFC 8785 sorts these names; a test compares it with the reference implementation.
     return (
         f'{{"checks":{verdict.lines()},"claim":{submission.claim_json.decode()},"evidenceLevel":{verdict.level},'
-        f'"gameId":"{game.id}","outcome":"{outcome}","player":"{submission.player_text}",'
+        f'"gameId":"{game.id}","outcome":"{outcome}","player":"{submission.player_text}",{proof}'
         f'"receivedAt":{received_at_ms},"rulesHash":"{game.rules.hash_text}","ruleset":"{game.rules.ruleset.id}",'
         f'"score":{"null" if verdict.score is None else verdict.score},"submissionId":"{submission_id}",'
         '"type":"fairscore-evidence@1"}'
     ).encode()
 
 
-def _claim_bytes(request: "ScoreSubmission[Any]") -> bytes:
-    claim = canonical_ascii(request.score_data)
+def _signing(request: "ScoreSubmission[Any]", score_data: bytes) -> Signing:
+    signature = bytes.fromhex((request.signature or "")[2:])
+    deadline = None if request.deadline is UNSET else request.deadline
+    score = cast("_Scored", request.score_data).score
+    return Signing(signature, deadline, score, keccak(score_data), round_ref(request.round_id or None))
+
+
+def _claim_bytes(request: "ScoreSubmission[Any]", score_data: bytes) -> bytes:
     extra: list[tuple[str, object]] = []
     if request.deadline not in (None, UNSET):
         extra.append(("deadline", request.deadline))
@@ -142,8 +159,8 @@ def _claim_bytes(request: "ScoreSubmission[Any]") -> bytes:
     if request.signature:
         extra.append(("signature", request.signature.lower()))
     if not extra:
-        return claim
-    return canonical_ascii({**msgspec.json.decode(claim), **dict(extra)})
+        return score_data
+    return canonical_ascii({**msgspec.json.decode(score_data), **dict(extra)})
 
 
 def _named_game(body: bytes, games: Games, default_game: str | None) -> Game:

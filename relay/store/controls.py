@@ -16,7 +16,7 @@ from relay.store.outbox_moves import move
 from relay.store.outbox_tables import leases, slots
 from relay.store.tables import submissions
 
-__all__ = ["Action", "By", "Pause", "actions", "pause", "paused", "request_void", "resume", "retry"]
+__all__ = ["Action", "By", "Pause", "actions", "pause", "paused", "record", "request_void", "resume", "retry"]
 
 
 VOIDABLE = ("reserved", "live")
@@ -67,7 +67,7 @@ def pause(c: Connection, key: Key, by: By) -> Pause:
     if found is None:
         values = {"paused_at_ms": by.at_ms, "paused_by": by.actor, "reason": by.reason}
         c.execute(sender_pauses.insert().values(chain_id=key.chain_id, signer=key.signer, **values))
-        _record(c, by, "pause", checksum_address(key.signer))
+        record(c, by, "pause", checksum_address(key.signer))
         found = Pause(by.at_ms, by.actor, by.reason)
     return found
 
@@ -81,7 +81,7 @@ def resume(c: Connection, key: Key, by: By) -> bool:
     _must_be_known(c, key)
     lifted = c.execute(delete(sender_pauses).where(*_is_paused(key))).rowcount == 1
     if lifted:
-        _record(c, by, "resume", checksum_address(key.signer))
+        record(c, by, "resume", checksum_address(key.signer))
     return lifted
 
 
@@ -98,7 +98,7 @@ def request_void(c: Connection, key: Key, nonce: int, by: By) -> int:
     chosen = (s.chain_id == key.chain_id, s.signer == key.signer, s.nonce == nonce)
     open_ones = update(slots).where(*chosen, s.state.in_(VOIDABLE), s.void_requested_at_ms.is_(None))
     if c.execute(open_ones.values(void_requested_at_ms=by.at_ms, void_by=by.actor)).rowcount:
-        _record(c, by, "void", f"{checksum_address(key.signer)}/{nonce}")
+        record(c, by, "void", f"{checksum_address(key.signer)}/{nonce}")
         return by.at_ms
     found = c.execute(select(s.state, s.void_requested_at_ms).where(*chosen)).first()
     if found is None:
@@ -120,7 +120,7 @@ def retry(c: Connection, submission_id: str, by: By) -> None:
     nowhere = {"tx_hash": None, "block_number": None}
     why = f"retried: {by.reason}"
     if move(c, [submission_id], "accepted", by.at_ms, ("parked",), values=nowhere, detail=why):
-        _record(c, by, "retry", submission_id)
+        record(c, by, "retry", submission_id)
         return
     status = c.scalar(select(submissions.c.status).where(submissions.c.id == submission_id))
     if status is None:
@@ -134,7 +134,8 @@ def actions(c: Connection, limit: int) -> list[Action]:
     return [Action(*row) for row in c.execute(rows)]
 
 
-def _record(c: Connection, by: By, action: str, subject: str) -> None:
+def record(c: Connection, by: By, action: str, subject: str) -> None:
+    """Write down who did what to which key, game or submission, in the same commit as the change."""
     row = {"at_ms": by.at_ms, "actor": by.actor, "action": action, "subject": subject, "reason": by.reason}
     c.execute(operator_actions.insert().values(row))
 

@@ -28,6 +28,16 @@ def upgrade() -> None:
         batch_op.create_index("ix_encryption_keys_game_id", ["game_id", "id"], unique=False)
 
     op.create_table(
+        "game_versions",
+        sa.Column("game_id", sa.Text(), nullable=False),
+        sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("config", sa.Text(), nullable=False),
+        sa.Column("at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("game_id", "version", name=op.f("pk_game_versions")),
+    )
+    op.create_table(
         "player_sessions",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("hash", sa.LargeBinary(length=32), nullable=False),
@@ -109,6 +119,7 @@ def downgrade() -> None:
         batch_op.drop_index("ix_player_sessions_expires_at_ms")
 
     op.drop_table("player_sessions")
+    op.drop_table("game_versions")
     with op.batch_alter_table("encryption_keys", schema=None) as batch_op:
         batch_op.drop_index("ix_encryption_keys_game_id")
 
