@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from relay.guard.rounds import ROUND_MODES, round_modes
 from relay.rules.registry import bind
 from relay.rules.ruleset import BoundRuleset
 
@@ -16,6 +17,7 @@ ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+")
 ANY_ORIGIN = "*"
 SUBMIT_ACTION = "submit-score"
 LIMITS_PER_MINUTE = {SUBMIT_ACTION: 60}
+ROUND_S_MAX = 30 * 86_400
 LIMIT_MAX = 10_000  # a window is a ring of that many timestamps in one row
 DEFAULT_RULESET = "streambeat-counts@1"
 CHOICES = ("off", "optional", "required")  # of what a game may ask of its clients
@@ -37,6 +39,11 @@ class GameConfig:
     allowed_origins: tuple[str, ...] = ()
     limits: Mapping[str, int] = field(default_factory=dict)
     encryption: str = "optional"  # of the reports of rounds
+    require_rounds: bool = False
+    require_confirmation: bool = False  # of rounds outside of tournaments
+    confirmation_timeout_s: int = 300
+    round_timeout_s: int = 3_600  # how long a round can be reported
+    identity: str = "off"  # proof of the player with a score: kept unread, checked where there is one, or demanded
 
     def __post_init__(self) -> None:
         """Refuse what could only fail later.
@@ -49,8 +56,15 @@ class GameConfig:
         for origin in self.allowed_origins:
             if origin != ANY_ORIGIN and not ORIGIN.fullmatch(origin):
                 raise GameError(f"game {self.game_id}: {origin!r} is not an origin (https://host) or *")
-        if self.encryption not in CHOICES:
-            raise GameError(f"game {self.game_id}: encryption is one of {', '.join(CHOICES)}")
+        for name in ("encryption", "identity"):
+            if getattr(self, name) not in CHOICES:
+                raise GameError(f"game {self.game_id}: {name} is one of {', '.join(CHOICES)}")
+        for name in ("confirmation_timeout_s", "round_timeout_s"):
+            if not 1 <= getattr(self, name) <= ROUND_S_MAX:
+                raise GameError(f"game {self.game_id}: {name} is 1 to {ROUND_S_MAX} seconds")
+        self._check_limits()
+
+    def _check_limits(self) -> None:
         for action, limit in self.limits.items():
             if action not in LIMITS_PER_MINUTE:
                 raise GameError(f"game {self.game_id}: no action named {action!r} is limited")
@@ -69,13 +83,15 @@ class GameConfig:
 class Game:
     """A configured game with its ruleset bound."""
 
-    __slots__ = ("config", "id", "rules", "submit_limit")
+    __slots__ = ("config", "id", "round_modes", "rules", "submit_limit")
 
     def __init__(self, config: GameConfig) -> None:
         """Raises `relay.rules.ruleset.RulesetError` for an unknown ruleset, parameter or switch."""
         self.config = config
         self.id = config.game_id
-        self.rules: BoundRuleset = bind(config.ruleset, config.parameters, config.switches)
+        of_rules = {code: mode for code, mode in config.switches.items() if code not in ROUND_MODES}
+        self.rules: BoundRuleset = bind(config.ruleset, config.parameters, of_rules)
+        self.round_modes = round_modes(config.switches)
         self.submit_limit = config.limit(SUBMIT_ACTION)
 
 
@@ -131,6 +147,11 @@ def game_from_mapping(game_id: str, table: Mapping[str, Any]) -> GameConfig:
         "anonymous_submit": bool,
         "limits": Mapping,
         "encryption": str,
+        "identity": str,
+        "require_rounds": bool,
+        "require_confirmation": bool,
+        "confirmation_timeout_s": int,
+        "round_timeout_s": int,
     }
     for key, value in table.items():
         if key == "boards":
@@ -140,7 +161,7 @@ def game_from_mapping(game_id: str, table: Mapping[str, Any]) -> GameConfig:
                 raise GameError(f"game {game_id}: allowed_origins is a list of texts")
         elif key not in known:
             raise GameError(f"game {game_id}: no setting named {key!r}")
-        elif not isinstance(value, known[key]):
+        elif not isinstance(value, known[key]) or (known[key] is int and isinstance(value, bool)):
             raise GameError(f"game {game_id}: {key} is not of type {known[key].__name__}")
     values = {key: value for key, value in table.items() if key != "boards"}
     values["allowed_origins"] = tuple(values.get("allowed_origins", ()))

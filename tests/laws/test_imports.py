@@ -15,7 +15,7 @@ PURE = {
     "relay.signing_policy", "relay.transactions", "relay.outbox.pace", "relay.payload",
     "relay.chain_decode", "relay.chain_endpoint", "relay.chain_limits", "relay.outbox.providers",
     "relay.webhooks.messages", "relay.webhooks.order", "relay.webhooks.retries",
-    "relay.chain_types", "relay.guard.limits", "relay.guard.flags", "indexer.doubt",
+    "relay.chain_types", "relay.guard.limits", "relay.guard.flags", "relay.guard.rounds", "relay.rounds", "relay.seeds", "indexer.doubt",
     "indexer.standings", "indexer.reorg",
 }  # fmt: skip
 PURE_PACKAGES = ("relay.rules",)
