@@ -12,10 +12,11 @@ PURE = {
     "relay.errors", "relay.keccak", "relay.canonical", "relay.contract", "relay.attestation", "relay.submission",
     "relay.strict_json", "relay.flag_kinds", "relay.games", "relay.revocation", "relay.outbox.batches",
     "relay.outbox.slots", "relay.outbox.fees", "relay.outbox.send_errors", "relay.outbox.results", "relay.outbox.meter",
-    "relay.signing_policy", "relay.transactions", "relay.outbox.pace", "relay.payload",
+    "relay.signing_policy", "relay.transactions", "relay.outbox.pace", "relay.proof", "relay.payload",
     "relay.chain_decode", "relay.chain_endpoint", "relay.chain_limits", "relay.outbox.providers",
     "relay.webhooks.messages", "relay.webhooks.order", "relay.webhooks.retries",
-    "relay.chain_types", "relay.guard.limits", "relay.guard.flags", "relay.guard.rounds", "relay.rounds", "relay.seeds", "indexer.doubt",
+    "relay.chain_types", "relay.guard.limits", "relay.guard.flags", "relay.guard.rounds",
+    "relay.rounds", "relay.seeds", "indexer.doubt",
     "indexer.standings", "indexer.reorg",
 }  # fmt: skip
 PURE_PACKAGES = ("relay.rules",)
