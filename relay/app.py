@@ -18,6 +18,7 @@ from relay.intake import Intake
 from relay.keyring import DEV_CHAIN_ID, Signer
 from relay.outbox.batches import BatchLimits
 from relay.outbox.desk import OutboxSettings
+from relay.players import Players
 from relay.progress import Progress
 from relay.readiness import Readiness
 from relay.rotation import EVERY_S, Rotation
@@ -57,6 +58,7 @@ class RelayService:
         chain, chain_id = footing.chain, footing.chain_id
         self.readiness = Readiness(database, chain, chain_id, footing.contract, self.fleet, inactive_rules)
         self.outbox = OutboxParts(database, writer, chain, chain_id, lambda: self.fleet.outboxes, chain.providers)
+        self.players = Players(database, chain, footing.domain)
         self.revocations = Revocations(database, writer, self.progress, self.fleet.wake)
         self.rotation = Rotation(
             footing.read_keys, footing.keys, footing.chain, footing.contract, self.fleet, self._attest_with

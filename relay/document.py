@@ -15,10 +15,12 @@ from relay.api.application import RelayParts, document_of, relay_operations
 from relay.api.devnet import DevnetProxy
 from relay.api.outbox_parts import OutboxParts
 from relay.api.revocations import Revocations
+from relay.attestation import Domain
 from relay.chain_pool import ChainPool
 from relay.config import Settings
 from relay.games import Games
 from relay.intake import Intake
+from relay.players import Players
 from relay.progress import Progress
 from relay.startup import DEFAULT_GAME, games_of
 from relay.store.engine import open_database
@@ -37,7 +39,10 @@ def openapi_document() -> bytes:
         revocations = Revocations(database, writer, progress, lambda: None)
         nowhere = ChainPool([])
         outbox = OutboxParts(database, writer, nowhere, 0, dict, nowhere.providers)
-        relay = RelayParts(Intake(writer, database, None, _games(), progress), database, revocations, outbox)
+        relay = RelayParts(
+            Intake(writer, database, None, _games(), progress), database, revocations, outbox,
+            Players(database, nowhere, Domain(1, bytes(20))),
+        )  # fmt: skip
         indexer = build_indexer(
             IndexerSettings(games={DEFAULT_GAME: {}}), database, rpc_url=NOWHERE, contract=NOBODY, writer=writer
         )

@@ -176,6 +176,12 @@ PROBLEMS: dict[str, Problem] = {
     "METHOD_NOT_ALLOWED": Problem(
         405, "Method not allowed", "The address exists, but not with this method; see `Allow`."
     ),
+    "SIGNATURE_USED": Problem(
+        409,
+        "Signature used",
+        "A player's signature counts for one submission, and this one was used by `submissionId`. A further play is "
+        "signed anew, with another deadline.",
+    ),
     "IDEMPOTENCY_IN_FLIGHT": Problem(
         409,
         "Still running",
@@ -271,7 +277,19 @@ PROBLEMS: dict[str, Problem] = {
     "SCORE_SPIKE": refused(
         "Score spike", "The score is far above the player's last accepted ones. Flagged by default, not refused."
     ),
-    "SIGNATURE_INVALID": refused("Signature invalid", "The player's signature does not fit the score it came with."),
+    "SIGNATURE_INVALID": refused(
+        "Signature invalid",
+        "`signature` is of an EIP-712 `SubmitScore` for this game, round, player, score, evidence and deadline, in the "
+        "contract's domain, by the player's wallet or a session key of the player's. Its s is in the lower half.",
+    ),
+    "SIGNATURE_EXPIRED": refused("Signature expired", "The signature's `deadline` has passed by the server's clock."),
+    "SESSION_KEY_SCOPE": refused(
+        "Session key out of scope", "The key that signed was delegated by the player, and has expired or was revoked."
+    ),
+    "SIGNATURE_REQUIRED": refused(
+        "Proof of the player required",
+        "The game takes scores from signed-in players (`POST /api/sessions`) or with the player's `signature` only.",
+    ),
     "SCORE_NOT_COMPUTED": refused(
         "Score not computed", "Nothing could be recomputed from the evidence, and what was not computed is not signed."
     ),

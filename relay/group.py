@@ -25,6 +25,8 @@ from relay.rules.ruleset import Context
 from relay.rules.verdict import Check, Verdict
 from relay.store.flags import raise_flags
 from relay.store.intake_rows import Connection, FirstAnswer, IntakeStore, KeyRow, SubmissionRow, WindowRow
+from relay.store.used_signatures import Used, use
+from relay.store.used_signatures import used as used_before
 from relay.submission import Submission, evidence
 
 ID_PREFIX = "sub_"
@@ -50,6 +52,7 @@ class Kind(StrEnum):
     REPLAYED = "replayed"  # answered before: the first answer again
     IN_FLIGHT = "in_flight"  # accepted before, its answer still waits for the chain
     KEY_REUSED = "key_reused"
+    SIGNATURE_USED = "signature_used"  # by the submission it names
 
 
 class Outcome(NamedTuple):
@@ -58,6 +61,7 @@ class Outcome(NamedTuple):
     kind: Kind
     first: FirstAnswer | None = None
     limit: limits.Decision | None = None
+    used_by: str | None = None  # the submission that used the signature
 
 
 class Signer(Protocol):
@@ -139,6 +143,7 @@ class _Group:
     entries: list[_Entry]
     flags: list[Flag] = field(default_factory=list)
     windows: list[tuple[str, list[WindowRow]]] = field(default_factory=list)  # by game, to be written
+    signatures: list[Used] = field(default_factory=list)  # players' signatures that this group uses
 
     def open_entries(self) -> list[_Entry]:
         """Those no step has settled yet."""
@@ -168,6 +173,8 @@ def process(
     with store.writing(connection):
         _write_evidence(group, judged)  # 7. what needs no signature, while the signatures are made
         _write_submissions(group, judged, attestor.signer.address, deadline, signing())  # 8. signed rows
+    if group.signatures:
+        use(connection, group.signatures)
     if group.flags:
         raise_flags(connection, group.flags, now_ms)
     _replay(group)  # 9. first answers again
@@ -204,6 +211,7 @@ def _admit(group: _Group, game: Game, entries: list[_Entry]) -> tuple[dict[bytes
     rows = group.store.lock_windows(group.connection, game.id, SUBMIT_ACTION, subjects)
     players = {subject: _Player(rows[subject]) for subject in subjects}
     by_tail = {entry.id[len(ID_PREFIX) :]: entry for entry in entries}
+    used = _used_signatures(group, entries)
     admitted: list[_Entry] = []
     freed: list[bytes] = []
     for entry in entries:
@@ -213,10 +221,21 @@ def _admit(group: _Group, game: Game, entries: list[_Entry]) -> tuple[dict[bytes
             entry.sibling = by_tail.get(tail)
             entry.replays = None if entry.sibling else ID_PREFIX + tail
             continue
+        proof = submission.proof
+        if proof.refused:  # whoever sent this may not be the player: nothing of the player's is used up
+            admitted.append(entry)
+            continue
+        if proof.digest is not None and proof.digest in used:
+            entry.outcome = Outcome(Kind.SIGNATURE_USED, used_by=used[proof.digest])
+            freed += [scope] if scope is not None else []
+            continue
         decision = entry.decision = limits.attempt(player.window, group.now_ms, game.submit_limit)
         player.changed = True
         if decision.admit:
             admitted.append(entry)
+            if proof.digest is not None and submission.signing is not None:
+                used[proof.digest] = entry.id
+                group.signatures.append(Used(proof.digest, entry.id, submission.signing.deadline or 0))
             if scope is None:
                 tail = entry.id[len(ID_PREFIX) :]
                 player.claims = remember(player.claims, submission.claim_hash, tail, group.now_ms)
@@ -232,13 +251,22 @@ def _admit(group: _Group, game: Game, entries: list[_Entry]) -> tuple[dict[bytes
     return players, admitted
 
 
+def _used_signatures(group: _Group, entries: list[_Entry]) -> dict[bytes, str]:
+    """Return which of the entries' signatures count already, and for which submission."""
+    digests = {digest for entry in entries if (digest := entry.pending.submission.proof.digest) is not None}
+    return used_before(group.connection, digests) if digests else {}
+
+
 def _judge(group: _Group, game: Game, players: dict[bytes, _Player], entries: list[_Entry]) -> None:
     for entry in entries:
         submission = entry.pending.submission
         scores = players[submission.player].scores
-        verdict = entry.verdict = game.rules.judge(
-            submission.claim, Context(submission.player, scores, submission.signed)
-        )
+        proof = submission.proof
+        unread = submission.signing is not None and not proof.findings  # kept, and nothing is concluded from it
+        verdict = entry.verdict = game.rules.judge(submission.claim, Context(submission.player, scores, unread))
+        verdict.findings += proof.findings
+        verdict.violated |= proof.refused
+        verdict.level = proof.level(verdict.level)
         if entry.decision is not None:
             count = game.submit_limit - entry.decision.remaining
             verdict.findings += guard_lines(count, game.submit_limit, keyed=entry.pending.scope is not None)
@@ -303,7 +331,8 @@ def _row(now_ms: int, entry: _Entry, receipt: _Receipt | None) -> SubmissionRow:
     submission, request_id, _, answering_ms = entry.pending
     game, refusal = submission.game, entry.refusal
     score = entry.verdict.score if entry.verdict is not None else None
-    common = (entry.evidence_hash, game.rules.ruleset.level, game.rules.hash, submission.claim_hash, now_ms)
+    level = game.rules.ruleset.level if entry.verdict is None else entry.verdict.level
+    common = (entry.evidence_hash, level, game.rules.hash, submission.claim_hash, now_ms)
     external = submission.external_round
     if receipt is None:
         code = refusal.code if refusal is not None else "SCORE_NOT_COMPUTED"

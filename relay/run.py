@@ -176,7 +176,7 @@ class Composition:
         self._relay = service
         noting = asyncio.create_task(self._note_attestor(service, DoubtTables(database, writer)))
         stack.callback(noting.cancel)
-        return RelayParts(service.intake, database, service.revocations, service.outbox, service.head)
+        return RelayParts(service.intake, database, service.revocations, service.outbox, service.players, service.head)
 
     def _webhooks_of(self, settings: Settings) -> WebhookProcess | None:
         if "relay" not in self._parts or not settings.webhooks or not settings.deliver_webhooks:

@@ -33,6 +33,12 @@ def refused(first: FirstAnswer) -> Answer:
     return problem(error, first.request_id)
 
 
+def signature_used(submission_id: str | None) -> CallerError:
+    """Return the error of a signature that counts already, naming the submission it counts for."""
+    detail = "This signature was used: a player's signature counts for one submission."
+    return CallerError("SIGNATURE_USED", detail, extra={"submissionId": submission_id})
+
+
 def limit_headers(decision: Decision, limit: int) -> Headers:
     """Return the fields of draft-ietf-httpapi-ratelimit-headers for a player's submissions."""
     seconds = -(-decision.reset_ms // 1000)

@@ -28,6 +28,7 @@ from relay.api.submissions import RulesetDocument, SubmissionDocument, Submissio
 from relay.api.submit import SubmitScore
 from relay.errors import PROBLEMS, CallerError
 from relay.intake import Intake
+from relay.players import Players
 from relay.rules.registry import RULESETS
 from relay.store.engine import Database
 from relay.store.writer import Writer
@@ -69,6 +70,7 @@ class RelayParts:
     database: Database
     revocations: Revocations
     outbox: OutboxParts
+    players: Players
     head: Callable[[], int | None] = field(default=lambda: None)
 
 
@@ -105,7 +107,7 @@ def relay_operations(relay: RelayParts) -> list[Operation]:
     domain = attestor.domain if attestor is not None else None
     submissions = Submissions(relay.database, domain, relay.intake.games, relay.head)
     return [
-        _submit_operation(SubmitScore(relay.intake)),
+        _submit_operation(SubmitScore(relay.intake, relay.players)),
         Operation(
             "GET", "/api/submissions/{submissionId}", "One submission: status, checks, receipt, history",
             submissions.one, {200: SubmissionDocument}, ("SUBMISSION_UNKNOWN", "STORE_UNAVAILABLE"),
@@ -158,7 +160,8 @@ def _submit_operation(endpoint: SubmitScore) -> Operation:
         },
         (
             "PAYLOAD_MALFORMED", "PLAYER_INVALID", "GAME_REQUIRED", "IDEMPOTENCY_KEY_INVALID", "NOT_AUTHENTICATED",
-            "FORBIDDEN_ROLE", "FORBIDDEN_GAME", "GAME_UNKNOWN", "IDEMPOTENCY_IN_FLIGHT", "BODY_TOO_LARGE",
+            "FORBIDDEN_ROLE", "FORBIDDEN_GAME", "FORBIDDEN_PLAYER", "GAME_UNKNOWN", "IDEMPOTENCY_IN_FLIGHT",
+            "SIGNATURE_USED", "BODY_TOO_LARGE", "CHAIN_UNAVAILABLE",
             "MEDIA_TYPE_UNSUPPORTED", *CHECK_CODES, "RATE_LIMITED", "STORE_UNAVAILABLE", "SIGNER_UNAVAILABLE",
         ),
         request=ScoreSubmission[claims[0]],  # type: ignore[valid-type]

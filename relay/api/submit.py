@@ -12,8 +12,10 @@ from relay.api.idempotency import idempotency_key, scope_of
 from relay.api.operations import PLAYER, Answer, Call, Credential, Headers
 from relay.api.prefer import Preference, preference
 from relay.errors import CallerError
+from relay.games import Game
 from relay.group import Kind, Outcome, Pending
 from relay.intake import ANSWERING_S, Intake, answering_ms
+from relay.players import Players
 from relay.progress import Standing
 from relay.submission import Submission, read
 
@@ -25,18 +27,23 @@ RETRY_S = 0.1  # how often a retry without a key looks whether the first answer 
 class SubmitScore:
     """The endpoint."""
 
-    def __init__(self, intake: Intake) -> None:
+    def __init__(self, intake: Intake, players: Players) -> None:
         self._intake = intake
+        self._players = players
 
     async def __call__(self, call: Call) -> Answer:
-        """Answer one submission. 1. read, 2. admit the caller, 3. decide and commit, 4. wait if asked to, 5. answer."""
+        """Answer one submission.
+
+        1. read, 2. admit the caller, 3. find out who played, 4. decide and commit, 5. wait if asked to, 6. answer.
+        """
         credential: Credential | None = call.credential
         intake = self._intake
         submission = read(call.body, intake.games, credential.game_id if credential else None)
         game = submission.game
         if (origin := call.headers.get(b"origin")) is not None:
             call.origin_allowed = game.config.allows_origin(origin.decode("latin-1"))
-        _admit(submission, credential)
+        _admit(game, credential)
+        submission = submission._replace(proof=await self._players.prove(submission, credential))
         key = idempotency_key(call.headers.get(b"idempotency-key"), submission.idempotency_key)
         scope = None if key is None else scope_of(game.id, _caller(credential), ROUTE, key)
         wish = preference(call.headers.get(b"prefer"))
@@ -71,10 +78,12 @@ class SubmitScore:
         return None
 
     def _answer(self, outcome: Outcome, submission: Submission, wish: Preference) -> Answer:
-        kind, first, decision = outcome
+        kind, first, decision, _ = outcome
         limit = submission.game.submit_limit
         if kind is Kind.LIMITED and decision is not None:
             raise answers.limited(decision, limit)
+        if kind is Kind.SIGNATURE_USED:
+            raise answers.signature_used(outcome.used_by)
         if kind is Kind.KEY_REUSED or first is None:
             raise CallerError("IDEMPOTENCY_KEY_REUSED", "This idempotency key was used for a different request.")
         if kind is Kind.IN_FLIGHT:
@@ -102,14 +111,11 @@ def _caller(credential: Credential | None) -> str:
     return credential.role if credential.player is None else f"{credential.role}:{credential.player.hex()}"
 
 
-def _admit(submission: Submission, credential: Credential | None) -> None:
-    game = submission.game
+def _admit(game: Game, credential: Credential | None) -> None:
     if credential is None:
         if not game.config.anonymous_submit:
             raise unauthenticated("This game takes scores from callers with a client or server key.", presented=False)
     elif credential.role not in SUBMITTERS:
         raise forbidden_role(credential.role, "client, player, server")
-    elif credential.player is not None and credential.player != submission.player:
-        raise CallerError("FORBIDDEN_PLAYER", "The session is another player's: it acts for its own address only.")
     elif credential.game_id is not None and credential.game_id != game.id:
         raise CallerError("FORBIDDEN_GAME", "The key belongs to another game.")

@@ -24,7 +24,7 @@ class Context(NamedTuple):
 
     player: bytes
     scores: Sequence[int] = ()
-    signed: bool = False  # a player's signature came with the claim
+    signed: bool = False  # a player's signature came with the claim, and nothing was concluded from it
 
 
 class Rule(NamedTuple):

@@ -37,6 +37,11 @@ class SessionKey(NamedTuple):
     expires_at_ms: int
     revoked_at_ms: int | None
 
+    @property
+    def until_ms(self) -> int:
+        """When it ends, or ended."""
+        return self.expires_at_ms if self.revoked_at_ms is None else min(self.expires_at_ms, self.revoked_at_ms)
+
 
 # ------------------------------------------------------------------- nonces
 

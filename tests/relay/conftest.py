@@ -19,6 +19,7 @@ from relay.games import GameConfig, Games
 from relay.group import Attestor
 from relay.health import Check
 from relay.intake import Intake
+from relay.players import Players
 from relay.progress import Progress
 from relay.signer import LocalSigner
 from relay.store import intake as submissions
@@ -115,7 +116,8 @@ async def running(url: str, *games: GameConfig, signer: bool = True) -> AsyncIte
     revocations = Revocations(database, writer, progress, lambda: woken.append(None))
     nowhere = ChainPool([])
     outbox = OutboxParts(database, writer, nowhere, DOMAIN.chain_id, dict, nowhere.providers)
-    parts = RelayParts(intake, database, revocations, outbox)
+    players = Players(database, nowhere, DOMAIN)
+    parts = RelayParts(intake, database, revocations, outbox, players)
     api = application(ready=ready, relay=parts, authenticate=KeyRing(database, writer))
     try:
         yield Relay(database, writer, intake, api, KeyStore(database), woken, checks)

@@ -76,7 +76,7 @@ def test_what_makes_two_claims_the_same() -> None:
 def test_evidence_is_canonical() -> None:
     """The hot path's bytes are those of RFC 8785, whatever comes with the claim."""
     given_ = read(body(roundId="z/1", signature="0xAB", deadline=9), ONE)
-    verdict = given_.game.rules.judge(given_.claim, Context(given_.player, [2000] * 12, given_.signed))
+    verdict = given_.game.rules.judge(given_.claim, Context(given_.player, [2000] * 12, given_.signing is not None))
     raw = evidence(given_, verdict, "sub_1", 5, "accepted")
     document = json.loads(raw)
     assert raw == rfc8785.dumps(document)

@@ -19,12 +19,13 @@ from relay.games import GameConfig, Games
 from relay.intake import Intake
 from relay.keccak import checksum_address
 from relay.outbox.loop import Outbox
+from relay.players import Players
 from relay.progress import Progress
 from relay.store.keys import KeyStore
 from tests.harness.fake_chain import FakeChain
 from tests.harness.outboxes import CHAIN_ID, CONTRACT, GAS_KEY, SETTINGS, Bench, bench
 from tests.relay.api.test_openapi import check_answer
-from tests.relay.conftest import Relay, Reply
+from tests.relay.conftest import DOMAIN, Relay, Reply
 
 ADDRESS = checksum_address(GAS_KEY.address)
 KEY_PATH = "/api/outbox/keys/{address}/"
@@ -94,7 +95,7 @@ async def desk_at(url: str, chain: FakeChain | None = None, pool: ChainPool | No
         revocations = Revocations(b.database, b.writer, progress, lambda: None)
         api = application(
             ready=ready,
-            relay=RelayParts(intake, b.database, revocations, parts),
+            relay=RelayParts(intake, b.database, revocations, parts, Players(b.database, chain, DOMAIN)),
             authenticate=KeyRing(b.database, b.writer),
         )
         relay = Relay(b.database, b.writer, intake, api, KeyStore(b.database), [])
