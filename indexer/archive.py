@@ -10,7 +10,7 @@ from typing import Protocol
 
 from indexer.boards import BoardConfig
 from indexer.seasons import Season
-from indexer.standings import Standings
+from indexer.standings import Column, Standings
 from indexer.state import BoardState, Outcome, State
 
 KEPT = 16  # seasons at once; a large one is tens of megabytes
@@ -19,8 +19,8 @@ KEPT = 16  # seasons at once; a large one is tens of megabytes
 class SeasonStore(Protocol):
     """What the archive needs of the database."""
 
-    async def season(self, board: int, config: BoardConfig, season_s: int) -> dict[bytes, int]:
-        """Return the ordering keys of a season's players."""
+    async def season(self, board: int, config: BoardConfig, season_s: int) -> Column:
+        """Return everybody of a season in ranking order."""
 
 
 class Archive:
@@ -42,8 +42,8 @@ class Archive:
         return await asyncio.shield(task)  # others may wait for the same
 
     async def _read(self, board: BoardState, season: Season) -> Standings:
-        keys = await self._store.season(board.number, board.config, season.start_s)
-        return await asyncio.to_thread(Standings, board.config, [(key, player) for player, key in keys.items()])
+        column = await self._store.season(board.number, board.config, season.start_s)
+        return await asyncio.to_thread(Standings.of_column, board.config, column)
 
     async def reset(self, state: State) -> None:  # noqa: ARG002 - every audience hears the state
         """Forget everything: the database was read anew."""

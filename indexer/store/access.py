@@ -3,6 +3,7 @@
 Touches the database through `Database.read` and the one `Writer`.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
@@ -14,14 +15,15 @@ from indexer.fold import Evidence
 from indexer.lease import TTL_MS, Alive, Held, Holder, free
 from indexer.messages import Entry
 from indexer.ordering import block_of
+from indexer.standings import Column
 from indexer.state import Identity, Outcome, State, Step
-from indexer.store import again, board_admin, leases, load
+from indexer.store import again, board_admin, bulk, leases, load
 from indexer.store import stream as log_of
 from indexer.store.again import Digest
 from indexer.store.board_admin import BoardRow, By, Change, Put
 from indexer.store.commit import commit_step
 from indexer.store.learn import learn
-from indexer.store.ledger import ENTRY, SqlLedger, season_keys
+from indexer.store.ledger import ENTRY, SqlLedger
 from indexer.store.rebuild import Progress, rebuild
 from indexer.store.tables import batches, rulings, scores
 from indexer.stream_ring import Told
@@ -65,7 +67,8 @@ class Store:
             await self._write(lambda connection: load.arrange(connection, configured))
             self.revision = await self.database.read(board_admin.revision)
             await rebuild(self.database, self._writer, names, progress)
-        return await self.database.read(lambda connection: load.load(connection, names))
+        loaded = await self.database.read(lambda connection: load.load(connection, names))
+        return None if loaded is None else await asyncio.to_thread(loaded.whole)
 
     async def boards_changed(self) -> bool:
         """Return whether somebody changed a board since everything was last read."""
@@ -122,9 +125,11 @@ class Store:
 
         return await self.database.read(read)
 
-    async def season(self, board: int, config: BoardConfig, season_s: int) -> dict[bytes, int]:
-        """Return the ordering keys of a season's players."""
-        return await self.database.read(lambda connection: season_keys(connection, board, config, season_s))
+    async def season(self, board: int, config: BoardConfig, season_s: int) -> Column:
+        """Return everybody of a season in ranking order."""
+        return await self.database.read(
+            lambda connection: bulk.season_column(connection, board, season_s, descending=config.descending)
+        )
 
     async def seasons(self, board: int) -> list[int]:
         """Return the starts of the newest seasons in which somebody stands, newest first."""

@@ -4,10 +4,15 @@ Touches the database inside the caller's transaction. SQLAlchemy Core takes thre
 rows, and an indexer that starts from nothing has hundreds of thousands of them.
 """
 
+from array import array
 from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Table
+
+from indexer.standings import Column
+
+STRETCH = 10_000  # rows
 
 
 def insert(connection: Connection, table: Table, rows: Sequence[Sequence[object]]) -> None:
@@ -70,16 +75,26 @@ def rows_at(connection: Connection, table: Table, columns: Sequence[str], places
     return list(connection.exec_driver_sql(f"{chosen} IN ({', '.join('?' * len(places))})", tuple(places)))
 
 
-def season_rows(connection: Connection, board: int, season_s: int) -> list[tuple[bytes, int, int]]:
-    """Return (player, value, place) of everybody in a season."""
-    cursor = _cursor(connection)
-    mark = "%s" if connection.dialect.name == "postgresql" else "?"
-    query = f"SELECT player, value, place FROM ix_standings WHERE board = {mark} AND season_s = {mark}"  # noqa: S608 - marks
+def season_column(connection: Connection, board: int, season_s: int, *, descending: bool) -> Column:
+    """Return everybody in a season in ranking order.
+
+    The database sorts: half the time of Python's sort for a million, and on PostgreSQL that of another process.
+    """
+    server = connection.dialect.name == "postgresql"
+    raw = connection.connection
+    cursor: Any = raw.cursor(binary=True) if server else raw.cursor()
+    mark, order = "%s" if server else "?", "DESC" if descending else "ASC"
+    chosen = f"SELECT player, value, place FROM ix_standings WHERE board = {mark} AND season_s = {mark}"  # noqa: S608 - marks
+    column = Column([], array("q"), array("q"))
     try:
-        cursor.execute(query, (board, season_s))
-        return list(cursor.fetchall())
+        cursor.execute(f"{chosen} ORDER BY value {order}, place", (board, season_s))
+        while rows := cursor.fetchmany(STRETCH):  # a million tuples at once would keep the garbage collector busy
+            column.players.extend([row[0] for row in rows])
+            column.values.extend([row[1] for row in rows])
+            column.places.extend([row[2] for row in rows])
     finally:
         cursor.close()
+    return column
 
 
 def board_rows(connection: Connection, board: int) -> list[tuple[int, bytes, int, int]]:

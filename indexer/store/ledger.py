@@ -13,8 +13,9 @@ from indexer.boards import BoardConfig
 from indexer.events import Accepted, Recorded, Ruled
 from indexer.fold import Unwound
 from indexer.messages import Entry
-from indexer.ordering import POSITION_BITS, SCORE_MAX, VALUE_MAX, position
+from indexer.ordering import SCORE_MAX, position
 from indexer.seasons import Season
+from indexer.standings import Standings
 from indexer.state import GENESIS_HEAD
 from indexer.store import bulk
 from indexer.store.board_tables import board_changes
@@ -38,15 +39,6 @@ def add_board(connection: Connection, game: int, config: BoardConfig, built: int
     row = {"number": number, "game": game, "name": config.name, "seq": 0, "config": document, "origin": origin}
     connection.execute(insert(boards).values(**row, built=built))
     return number
-
-
-def season_keys(connection: Connection, board: int, config: BoardConfig, season_s: int) -> dict[bytes, int]:
-    """Return the ordering keys of a season's players."""
-    # The driver's own rows: a million of them come three times as fast as through result objects.
-    rows = bulk.season_rows(connection, board, season_s)
-    if config.descending:
-        return {player: (VALUE_MAX - value) << POSITION_BITS | place for player, value, place in rows}
-    return {player: value << POSITION_BITS | place for player, value, place in rows}
 
 
 class SqlLedger:
@@ -125,7 +117,8 @@ class SqlLedger:
 
     def season(self, board: int, config: BoardConfig, season: Season) -> dict[bytes, int]:
         """Return the ordering keys of a season's players as they were before this transaction."""
-        return season_keys(self._connection, board, config, season.start_s)
+        column = bulk.season_column(self._connection, board, season.start_s, descending=config.descending)
+        return Standings.of_column(config, column).keys
 
     def entry(self, place: int) -> Entry:
         """Return the score at a position."""

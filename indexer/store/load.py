@@ -5,6 +5,7 @@ Touches the database on the connection it is given.
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, insert, select, text, update
 
@@ -12,10 +13,11 @@ from indexer.board_draft import top_rows
 from indexer.boards import BoardConfig, board_from_mapping
 from indexer.events import Header, Mark
 from indexer.messages import Board
-from indexer.standings import Standings
+from indexer.standings import Column, Standings, shown
 from indexer.state import BoardState, Game, Identity, State
+from indexer.store import bulk
 from indexer.store.board_tables import builds
-from indexer.store.ledger import BUILT, UNBUILT, SqlLedger, add_board, season_keys
+from indexer.store.ledger import BUILT, UNBUILT, SqlLedger, add_board
 from indexer.store.tables import FROM_FILE, blocks, boards, chain, games, standings, stream
 from indexer.window import ROWS, Window
 
@@ -48,8 +50,22 @@ def begun(connection: Connection) -> bool:
     return connection.scalar(select(chain.c.id)) is not None
 
 
-def load(connection: Connection, names: Mapping[bytes, str]) -> State | None:
-    """Return everything committed, None for a new database. `names` gives the ids of games by their key."""
+class Loaded(NamedTuple):
+    """Everything committed, its boards without their standings; and these as the database has them, by board."""
+
+    state: State
+    columns: dict[int, Column]
+
+    def whole(self) -> State:
+        """Return everything. Takes a second for a million players: for a thread, and no transaction to wait for."""
+        for number, column in self.columns.items():
+            board = self.state.boards[number]
+            board.standings = Standings.of_column(board.config, column)
+        return self.state
+
+
+def load(connection: Connection, names: Mapping[bytes, str]) -> Loaded | None:
+    """Read everything committed, None for a new database. `names` gives the ids of games by their key."""
     found = connection.execute(select(chain)).first()
     if found is None:
         return None
@@ -65,18 +81,20 @@ def load(connection: Connection, names: Mapping[bytes, str]) -> State | None:
     for number, key, head, recorded in connection.execute(select(games)):
         state.games[key] = Game(number, key, names.get(key, "0x" + key.hex()), head, recorded)
     ids = {game.number: game.game_id for game in state.games.values()}
-    columns = (boards.c.number, boards.c.game, boards.c.name, boards.c.config, boards.c.seq)
-    built = select(*columns).where(boards.c.built == BUILT)  # others are in nobody's memory until they are made
+    loaded = Loaded(state, {})
+    fields = (boards.c.number, boards.c.game, boards.c.name, boards.c.config, boards.c.seq)
+    built = select(*fields).where(boards.c.built == BUILT)  # others are in nobody's memory until they are made
     for number, game, name, document, seq in connection.execute(built.order_by(boards.c.number)):
         config = read_config(name, document)
         season = config.calendar.at(state.tip_time_s)
-        keys = season_keys(connection, number, config, season.start_s)
-        ranked = Standings(config, [(key, player) for player, key in keys.items()])
-        window = _window(connection, ranked, state.final_block)
-        state.boards[number] = BoardState(number, game, Board(ids[game], name), config, season, ranked, window, seq)
+        column = bulk.season_column(connection, number, season.start_s, descending=config.descending)
+        loaded.columns[number] = column
+        window = _window(connection, config, column, state.final_block)
+        names_of = Board(ids[game], name)
+        state.boards[number] = BoardState(number, game, names_of, config, season, Standings(config), window, seq)
     for number, known in connection.execute(select(blocks.c.number, blocks.c.hash).order_by(blocks.c.number)):
         state.recent[number] = known
-    return state
+    return loaded
 
 
 def read_config(name: str, document: str) -> BoardConfig:
@@ -131,6 +149,8 @@ def seasons(connection: Connection, board: int, limit: int) -> list[int]:
     return list(connection.scalars(SEASONS, {"board": board, "limit": limit}))
 
 
-def _window(connection: Connection, ranked: Standings, final_block: int) -> Window:
-    rows = top_rows(SqlLedger(connection), ranked.config, ranked.page(None, ROWS), final_block)
-    return Window(ranked.config, rows, total=len(ranked))
+def _window(connection: Connection, config: BoardConfig, column: Column, final_block: int) -> Window:
+    first = Column(column.players[:ROWS], column.values[:ROWS], column.places[:ROWS])
+    top = Standings.of_column(config, first)
+    rows = top_rows(SqlLedger(connection), config, top.page(None, ROWS), final_block)
+    return Window(config, rows, total=shown(config, len(column.players)))

@@ -3,6 +3,7 @@
 Touches the database on the connection it is given.
 """
 
+import asyncio
 from collections.abc import Mapping
 
 from sqlalchemy import Connection, select, text
@@ -24,7 +25,7 @@ def one_picture(connection: Connection) -> None:
         connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
 
 
-def view(connection: Connection, names: Mapping[bytes, str]) -> State | None:
+def view(connection: Connection, names: Mapping[bytes, str]) -> load.Loaded | None:
     """Return everything committed, None for a new database."""
     one_picture(connection)
     return load.load(connection, names)
@@ -66,7 +67,8 @@ class Log:
 
     async def view(self) -> State | None:
         """Return everything committed, None for a new database."""
-        return await self._database.read(lambda connection: view(connection, self._names))
+        loaded = await self._database.read(lambda connection: view(connection, self._names))
+        return None if loaded is None else await asyncio.to_thread(loaded.whole)
 
     async def news(self, state: State, flags: Mapping[int, int]) -> News | None:
         """Return what follows `state`; None where all must be read anew."""

@@ -17,7 +17,7 @@ from indexer.messages import Entry, checksummed
 from indexer.ordering import position
 from indexer.reading import Reading, Seat, make_page_cursor
 from indexer.state import Identity, State
-from indexer.store import bulk, load
+from indexer.store import bulk
 from indexer.store.access import Store
 from indexer.store.tables import scores
 from relay.api.asgi import Api
@@ -71,15 +71,15 @@ class Restarted:
 
     def __init__(self, url: str) -> None:
         self.database: Database = open_database(url)
-        self.store = Store(self.database, Writer(self.database))
+        self._writer = Writer(self.database)
+        self._writer.start()
+        self.store = Store(self.database, self._writer)
         self.state: State | None = None
 
     async def start(self) -> tuple[float, float]:
         """Seconds and CPU seconds until ranks are right."""
         began, cpu = time.perf_counter(), time.process_time()
-        gc.disable()
-        self.state = await self.database.read(lambda connection: load.load(connection, NAMES))
-        gc.enable()
+        self.state = await self.store.load(NAMES, BOARDS)
         taken = time.perf_counter() - began, time.process_time() - cpu
         gc.collect()
         gc.freeze()  # as `relay.run` does
