@@ -162,6 +162,7 @@ PROBLEMS: dict[str, Problem] = {
         "The signer's policy does not allow this key to sign this; `rule` names what it breaks. Keys sign only batches "
         "of scores and anchors for one contract, or transactions to that contract, on one chain.",
     ),
+    "API_KEY_UNKNOWN": Problem(404, "API key unknown", "No key has this id, or yours is of another game than it."),
     "SUBMISSION_UNKNOWN": Problem(404, "Submission unknown", "No submission has this id."),
     "FLAG_UNKNOWN": Problem(404, "Flag unknown", "No audit flag has this id, or the key belongs to another game."),
     "EVIDENCE_UNKNOWN": Problem(404, "Evidence unknown", "No evidence with this hash is stored here."),
@@ -219,6 +220,15 @@ PROBLEMS: dict[str, Problem] = {
         "The board is configured in the indexer's settings, `[games.<id>.boards.<name>]`, as every game's `default` "
         "is; it is changed there. Boards made over HTTP are changed over HTTP.",
     ),
+    "GAME_CONFIGURED": Problem(
+        409,
+        "Game configured elsewhere",
+        "The game is configured in the relay's settings, `[games.<id>]`, and is changed there. Games made over HTTP, or "
+        "with `fairscore games`, are changed the same way.",
+    ),
+    "API_KEY_NOT_ACTIVE": Problem(
+        409, "API key not active", "Only a key that is valid can be rotated; make a new one instead of this one."
+    ),
     "UPGRADE_REQUIRED": Problem(
         426, "Upgrade required", "The address takes WebSocket connections; `…/stream` has the same messages over HTTP."
     ),
@@ -236,6 +246,13 @@ PROBLEMS: dict[str, Problem] = {
         "Rate limit exceeded",
         "The player has as many submissions in the last 60 seconds as the game allows. Refused attempts do not "
         "consume; `Retry-After` says when the oldest one leaves the window.",
+    ),
+    "TOO_MANY_REQUESTS": Problem(
+        429,
+        "Too many requests",
+        "One address, or one key, has made more requests within a minute than this server takes; `RateLimit-Policy` "
+        "says which and how many, `Retry-After` when the next is taken. Nothing was looked at. A wrong key counts as "
+        "many requests.",
     ),
     # --- us and the world
     "INTERNAL_ERROR": Problem(500, "Internal error", "A bug of ours. Tell the operator the request id."),
