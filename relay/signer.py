@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from coincurve import PrivateKey
-from eth_account import Account
 
 from relay import transactions
 from relay.attestation import Domain, typed_digest
@@ -46,6 +45,8 @@ class LocalSigner:
         if password_path is None:
             raise KeyFileError(f"{path} is an encrypted keystore: name the file that holds its password")
         password = read_private(password_path).rstrip("\r\n")
+        from eth_account import Account  # noqa: PLC0415 - a third of a second to load, and only keystores need it
+
         try:
             secret = bytes(Account.decrypt(json.loads(text), password))
         except (ValueError, KeyError, TypeError, RuntimeError) as error:

@@ -1,6 +1,8 @@
 """The import law: layers are a test. Each exception is named here and justified."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -119,3 +121,12 @@ def test_the_law_can_fail(tmp_path: Path) -> None:
     file = tmp_path / "sneaky.py"
     file.write_text("def f():\n    from indexer.follower import Follower\n    return Follower\n")
     assert "indexer.follower" in imports(file)
+
+
+def test_a_server_starts_without_what_it_may_never_need() -> None:
+    """Each of these takes a quarter of a second and more to load: who needs one loads it then."""
+    program = (
+        "import relay.run, sys; print(*sorted({'web3', 'eth_account', 'py_ecc', 'eth', 'hypothesis'} & {*sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
