@@ -1,19 +1,29 @@
 /**
- * Fairscore's browser client: submit a play, wait for the chain, follow a leaderboard, check a receipt.
- * Touches the network only through `fetch`; keeps nothing on disk. An ES module without dependencies:
+ * Fairscore's browser client: play rounds or submit a play, sign in, wait for the chain, follow a leaderboard, check a
+ * receipt. Touches the network only through `fetch`; keeps nothing on disk. An ES module without dependencies:
  *
  *   import { Fairscore } from "https://your-relay/fairscore.js";
  *   const fairscore = new Fairscore({ gameId: "streambeat" });
  *   const answer = await fairscore.submit({ score: 2652, perfect: 45, … }, { player: "0x…" });
  *   await fairscore.wait(answer.submissionId, { until: "final" });
+ *
+ *   const { player } = await fairscore.signIn(window.ethereum);
+ *   const round = await fairscore.startRound({ player, tournamentId: "…" });
+ *   await fairscore.endRound(round, { score: 2652, … });       // encrypted, where the round came with a key
+ *   await fairscore.waitForRound(round);                       // confirmed by the game's server, accepted or not
  */
 
 import { FairscoreError, errorOf, isRetryable } from "./errors.js";
+import { delegate, endSession, readSession, signIn, signSubmission } from "./identity.js";
 import { fromHex, hashText, keccak256, toChecksumAddress, toHex } from "./keccak.js";
+import { endRound, roundPath, startRound, waitForRound } from "./rounds.js";
 import { Subscription, backoffMs, sleep } from "./stream.js";
 
 export { FairscoreError, isRetryable, parseRetryAfter } from "./errors.js";
 export { fromHex, hashText, isPlayerAddress, keccak256, toChecksumAddress, toHex } from "./keccak.js";
+export { SETTLED, roundPath } from "./rounds.js";
+export { canSeal, seal } from "./sealing.js";
+export { accountOf, findWallets, signInMessage, submitScoreDocument } from "./wallet.js";
 export { backoffMs, compareRows, continuity, eventStreamParser, foldStandings, isDepleted, sleep } from "./stream.js";
 
 /**
@@ -80,6 +90,9 @@ export function compare(name, expected, actual) {
 }
 
 export class Fairscore {
+  /** @type {import("./wallet.js").Domain|null} */
+  #domain = null;
+
   /**
    * @param {{baseUrl?: string|URL, gameId?: string, apiKey?: string, fetch?: typeof globalThis.fetch}} [options]
    *   baseUrl defaults to the server this module came from; apiKey must be a publishable one, a page keeps no secret.
@@ -93,6 +106,11 @@ export class Fairscore {
     this.baseUrl = new URL(baseUrl);
     this.gameId = gameId;
     this.apiKey = apiKey;
+    /**
+     * Who signed in, until it expires or `signOut`; its token goes with what changes something, never with reads.
+     * @type {import("./identity.js").Session|null}
+     */
+    this.session = null;
     // Called as a bare function: browsers refuse `fetch` with another `this`.
     this.fetch = (/** @type {any} */ input, /** @type {any} */ init) => fetch(input, init);
   }
@@ -118,8 +136,9 @@ export class Fairscore {
     { method = "GET", headers = {}, body, signal, timeoutMs = REQUEST_TIMEOUT_MS, budgetMs = RETRY_BUDGET_MS } = {},
   ) {
     const giveUpAt = Date.now() + budgetMs;
+    const key = (method === "GET" ? null : this.#token()) ?? this.apiKey;
     /** @type {Record<string, string>} */
-    const auth = this.apiKey ? { Authorization: `Bearer ${this.apiKey}` } : {};
+    const auth = key ? { Authorization: `Bearer ${key}` } : {};
     for (let attempt = 0; ; attempt++) {
       const failure = await this.#attempt(path, { method, body, headers: { ...auth, ...headers } }, timeoutMs, signal);
       if (!(failure instanceof FairscoreError)) return failure;
@@ -163,6 +182,30 @@ export class Fairscore {
    */
   async get(path, options = {}) {
     const { bytes } = await this.request(path, options);
+    return JSON.parse(new TextDecoder().decode(bytes));
+  }
+
+  /** @returns {string|null} the session's token while it is valid; a token that is over would be refused */
+  #token() {
+    if (this.session && Date.parse(this.session.expiresAt) <= Date.now()) this.session = null;
+    return this.session?.token ?? null;
+  }
+
+  /**
+   * POST a JSON document; a retry after a lost answer carries the same idempotency key, so that it counts once.
+   * @param {string} path
+   * @param {unknown} document
+   * @param {{signal?: AbortSignal, budgetMs?: number, timeoutMs?: number, headers?: Record<string, string>}} [options]
+   * @returns {Promise<any>}
+   * @throws {FairscoreError}
+   */
+  async post(path, document, { headers, ...options } = {}) {
+    const { bytes } = await this.request(path, {
+      ...options,
+      method: "POST",
+      headers: { "Content-Type": "application/json", "Idempotency-Key": newIdempotencyKey(), ...headers },
+      body: JSON.stringify(document),
+    });
     return JSON.parse(new TextDecoder().decode(bytes));
   }
 
@@ -229,6 +272,131 @@ export class Fairscore {
       }
       await sleep(delay, signal);
     }
+  }
+
+  /**
+   * Sign in with Ethereum (ERC-4361): the wallet signs a text that names this page, this chain and a fresh nonce. What
+   * this client changes from then on is done as that player, until the session is over.
+   * @param {import("./wallet.js").Wallet} wallet an EIP-1193 provider: `window.ethereum`, or one of `findWallets()`
+   * @param {{address?: string, statement?: string, signal?: AbortSignal}} [options] address: which of its accounts
+   * @returns {Promise<import("./identity.js").Session>}
+   * @throws {FairscoreError} refused by the relay; the wallet's own error where its owner declined
+   */
+  async signIn(wallet, options = {}) {
+    this.session = await signIn(this, wallet, options);
+    return this.session;
+  }
+
+  /** End the session, here and at the relay. @param {{signal?: AbortSignal}} [options] */
+  async signOut(options = {}) {
+    if (this.#token() !== null) await endSession(this, options);
+    this.session = null;
+  }
+
+  /**
+   * The session as the relay knows it.
+   * @param {{signal?: AbortSignal}} [options]
+   * @returns {Promise<any|null>} null where it is over or there is none
+   */
+  async currentSession(options = {}) {
+    const token = this.#token();
+    return token === null ? null : readSession(this, token, options);
+  }
+
+  /**
+   * The EIP-712 domain of this relay's contract; asked for once.
+   * @param {{signal?: AbortSignal}} [options]
+   * @returns {Promise<import("./wallet.js").Domain>}
+   */
+  async signingDomain(options = {}) {
+    this.#domain ??= (await this.get("/api/signing", options)).domain;
+    return /** @type {any} */ (this.#domain);
+  }
+
+  /**
+   * Let the player sign one score (EIP-712 `SubmitScore`); the answer is what `submit` and `endRound` take.
+   * @param {import("./wallet.js").Wallet} wallet
+   * @param {Record<string, unknown>} scoreData exactly as it is submitted
+   * @param {{player: string, roundId?: string|null, signer?: string, validS?: number, signal?: AbortSignal}} options
+   *   signer: the account that signs, where it is a session key of the player; validS: how long it may be submitted
+   * @returns {Promise<{signature: string, deadline: number}>}
+   */
+  sign(wallet, scoreData, options) {
+    return signSubmission(this, wallet, scoreData, options);
+  }
+
+  /**
+   * Let another key sign scores for the player, so that the wallet need not ask its owner for each: a key that the game
+   * made in this browser with a library of its choice. The wallet signs that once (EIP-712 `SessionKey`).
+   * @param {import("./wallet.js").Wallet} wallet
+   * @param {{player: string, address: string, validS?: number, signal?: AbortSignal}} options
+   *   address: of the other key; validS: seconds, at most 24 hours
+   * @returns {Promise<{keyId: string, player: string, address: string, scope: string, expiresAt: string}>}
+   */
+  delegate(wallet, options) {
+    return delegate(this, wallet, options);
+  }
+
+  /**
+   * Start a round: the relay's clock and seed from here on, one report.
+   * @param {{player?: string, playerId?: string, tournamentId?: string|null, chartId?: string, signal?: AbortSignal,
+   *   budgetMs?: number}} options one of player (an address) and playerId; no tournament: a free round of the game
+   * @returns {Promise<import("./rounds.js").Round>} keep it until the end: the encryption key is told only here
+   */
+  startRound(options) {
+    return startRound(this, options);
+  }
+
+  /**
+   * Report a round's result, encrypted where the round came with a key and the browser can.
+   * @param {import("./rounds.js").Round} round as `startRound` answered it
+   * @param {Record<string, unknown>} scoreData
+   * @param {{signature?: string, deadline?: number, encrypt?: boolean, signal?: AbortSignal, budgetMs?: number}} [options]
+   * @returns {Promise<any>} the round as it is now, with what became of its submission
+   * @throws {FairscoreError} refused (`code`, `reason`, `checks`)
+   */
+  endRound(round, scoreData, options = {}) {
+    return endRound(this, round, scoreData, options);
+  }
+
+  /**
+   * A round as it is now.
+   * @param {import("./rounds.js").Round} round
+   * @param {{signal?: AbortSignal, budgetMs?: number}} [options]
+   * @returns {Promise<import("./rounds.js").Round>}
+   */
+  round(round, options = {}) {
+    return this.get(roundPath(round), options);
+  }
+
+  /**
+   * Wait until a round is accepted, invalidated or expired.
+   * @param {import("./rounds.js").Round} round
+   * @param {{timeoutMs?: number, onStatus?: (round: import("./rounds.js").Round) => void, signal?: AbortSignal}} [options]
+   * @returns {Promise<import("./rounds.js").Round>}
+   * @throws {FairscoreError} WAIT_TIMEOUT when the time is over
+   */
+  waitForRound(round, options = {}) {
+    return waitForRound(this, round, options);
+  }
+
+  /**
+   * The tournaments of this game, newest first.
+   * @param {{signal?: AbortSignal, budgetMs?: number}} [options]
+   * @returns {Promise<import("./rounds.js").Tournament[]>}
+   */
+  async tournaments(options = {}) {
+    return (await this.get(`/api/tournaments?gameId=${encodeURIComponent(this.gameId)}`, options)).tournaments;
+  }
+
+  /**
+   * A tournament's standings: provisional while rounds are open, then final.
+   * @param {string} tournamentId
+   * @param {{signal?: AbortSignal, budgetMs?: number}} [options]
+   * @returns {Promise<any>}
+   */
+  tournamentStandings(tournamentId, options = {}) {
+    return this.get(`/api/tournaments/${encodeURIComponent(tournamentId)}/standings`, options);
   }
 
   /**

@@ -24,6 +24,7 @@ from relay.api.outbox_metrics import families
 from relay.api.outbox_parts import OutboxParts
 from relay.api.problems import problem_page
 from relay.api.revocations import Revocations, revocation_operations
+from relay.api.signing import Signing
 from relay.api.submissions import RulesetDocument, SubmissionDocument, SubmissionPage, SubmissionQuery, Submissions
 from relay.api.submit import SubmitScore
 from relay.errors import PROBLEMS, CallerError
@@ -129,6 +130,7 @@ def relay_operations(relay: RelayParts) -> list[Operation]:
             "GET", "/api/games/{gameId}/ruleset", "The rules a game judges by", submissions.ruleset,
             {200: RulesetDocument}, ("GAME_UNKNOWN",), parameters={"gameId": "The game."}, tag="Scores",
         ),
+        *Signing(domain).operations(),
         *EncryptionKeys(relay.intake.games, relay.database, relay.outbox.writer).operations(),
         *flag_operations(relay.database, relay.outbox.writer, relay.revocations),
         *outbox_operations(relay.outbox),
