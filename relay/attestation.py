@@ -33,6 +33,7 @@ SUBMIT_SCORE_FIELDS = (
     ("evidenceHash", "bytes32"),
     ("deadline", "uint64"),
 )
+SESSION_KEY_FIELDS = (("player", "address"), ("key", "address"), ("scope", "string"), ("expiresAt", "uint64"))
 
 Fields = tuple[tuple[str, str], ...]
 
@@ -45,6 +46,7 @@ DOMAIN_TYPEHASH = _type_hash("EIP712Domain", DOMAIN_FIELDS)
 SCORE_BATCH_TYPEHASH = _type_hash("ScoreBatch", SCORE_BATCH_FIELDS)
 ECONOMY_ANCHOR_TYPEHASH = _type_hash("EconomyAnchor", ECONOMY_ANCHOR_FIELDS)
 SUBMIT_SCORE_TYPEHASH = _type_hash("SubmitScore", SUBMIT_SCORE_FIELDS)
+SESSION_KEY_TYPEHASH = _type_hash("SessionKey", SESSION_KEY_FIELDS)
 
 _CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 _ADDRESS_PAD = bytes(12)
@@ -122,6 +124,14 @@ def submit_score_digest(
     return keccak(domain.prefix + keccak(b"".join((*words, _UINT64_PAD, _uint64(deadline)))))
 
 
+def session_key_digest(domain: Domain, player: bytes, key: bytes, scope: str, expires_at: int) -> bytes:
+    """Return what a player signs to let `key` sign scores until `expires_at`. ValueError where a field does not fit."""
+    if len(player) != 20 or len(key) != 20:
+        raise ValueError("an address has 20 bytes")
+    words = (SESSION_KEY_TYPEHASH, _ADDRESS_PAD, player, _ADDRESS_PAD, key, keccak(scope.encode()))
+    return typed_digest(domain, b"".join((*words, _UINT64_PAD, _uint64(expires_at))))
+
+
 def _uint64(number: int) -> bytes:
     try:
         return number.to_bytes(8, "big")
@@ -155,6 +165,12 @@ def submit_score_typed_data(
     """Return a player's claim as the JSON of `eth_signTypedData_v4`, which a wallet shows and signs."""
     values = (_hex(game), _hex(round_ref), checksum_address(player), score, _hex(evidence_hash), deadline)
     return _typed_data(domain, "SubmitScore", SUBMIT_SCORE_FIELDS, values)
+
+
+def session_key_typed_data(domain: Domain, player: bytes, key: bytes, scope: str, expires_at: int) -> dict[str, Any]:
+    """Return a delegation as the JSON of `eth_signTypedData_v4`, which a wallet shows and signs."""
+    values = (checksum_address(player), checksum_address(key), scope, expires_at)
+    return _typed_data(domain, "SessionKey", SESSION_KEY_FIELDS, values)
 
 
 def _typed_data(domain: Domain, name: str, fields: Fields, values: tuple[str | int, ...]) -> dict[str, Any]:

@@ -163,6 +163,43 @@ PROBLEMS: dict[str, Problem] = {
         "of scores and anchors for one contract, or transactions to that contract, on one chain.",
     ),
     "API_KEY_UNKNOWN": Problem(404, "API key unknown", "No key has this id, or yours is of another game than it."),
+    "SIGN_IN_MALFORMED": Problem(
+        400, "Not a sign-in message", "`message` is the text of ERC-4361 (Sign-In with Ethereum), exactly as signed."
+    ),
+    "SIGN_IN_DOMAIN": Problem(
+        403,
+        "Sign-in for another domain",
+        "The message names a domain that is neither this server's, nor that of an origin some game allows, nor listed "
+        "in FAIRSCORE_SIGN_IN_DOMAINS. A page that shows another site's message to a wallet is phishing.",
+    ),
+    "SIGN_IN_CHAIN": Problem(403, "Sign-in for another chain", "The message names another chain than this relay's."),
+    "SIGN_IN_NONCE": Problem(
+        403,
+        "Sign-in nonce not valid",
+        "The message's nonce was not given out by `POST /api/sessions/nonce`, was used, or is older than 10 minutes. "
+        "Each sign-in takes a new one.",
+    ),
+    "SIGN_IN_EXPIRED": Problem(403, "Sign-in expired", "The message's expiration time has passed."),
+    "SIGN_IN_NOT_YET_VALID": Problem(
+        403, "Sign-in not yet valid", "The message was issued, or becomes valid, in the future; clocks may differ 60 s."
+    ),
+    "SIGN_IN_SIGNATURE": Problem(
+        403,
+        "Sign-in signature wrong",
+        "The signature is not that of the message by the wallet at its address, or by the contract there (ERC-1271).",
+    ),
+    "DELEGATION_INVALID": Problem(
+        403,
+        "Delegation not valid",
+        "The signature is not the player's, of an EIP-712 `SessionKey` with this player, key, scope and `expiresAt` in "
+        "the contract's domain.",
+    ),
+    "DELEGATION_LIFETIME": Problem(
+        400,
+        "Delegation too long or over",
+        "`expiresAt`, in unix seconds, is in the future, and at most 24 hours ahead.",
+    ),
+    "SESSION_KEY_UNKNOWN": Problem(404, "Session key unknown", "The player delegated to no key with this id."),
     "SUBMISSION_UNKNOWN": Problem(404, "Submission unknown", "No submission has this id."),
     "FLAG_UNKNOWN": Problem(404, "Flag unknown", "No audit flag has this id, or the key belongs to another game."),
     "EVIDENCE_UNKNOWN": Problem(404, "Evidence unknown", "No evidence with this hash is stored here."),
@@ -176,6 +213,14 @@ PROBLEMS: dict[str, Problem] = {
     "NONCE_UNKNOWN": Problem(404, "Nonce unknown", "This key never reserved the nonce; `GET /api/outbox` lists them."),
     "METHOD_NOT_ALLOWED": Problem(
         405, "Method not allowed", "The address exists, but not with this method; see `Allow`."
+    ),
+    "DELEGATION_USED": Problem(
+        409,
+        "Delegation used",
+        "This delegation was made before, and may have been revoked since. Another one names another `expiresAt`.",
+    ),
+    "DELEGATIONS_TOO_MANY": Problem(
+        409, "Too many session keys", "A player has at most 16 session keys at a time; revoke one, or let one expire."
     ),
     "SIGNATURE_USED": Problem(
         409,

@@ -38,11 +38,12 @@ session_keys = Table(
     Column("player", LargeBinary(20), nullable=False),
     Column("address", LargeBinary(20), nullable=False),
     Column("scope", Text, nullable=False),
-    Column("delegation", LargeBinary(32), nullable=False),  # digest of what the wallet signed: taken once
+    Column("digest", LargeBinary(32), nullable=False),  # of what the wallet signed: taken once
+    Column("delegation", LargeBinary(32), nullable=False),  # evidence hash of the document that shows it
     Column("created_at_ms", BigInteger, nullable=False),
     Column("expires_at_ms", BigInteger, nullable=False),
     Column("revoked_at_ms", BigInteger),
-    UniqueConstraint("delegation"),
+    UniqueConstraint("digest"),
 )
 Index("ix_session_keys_player_address", session_keys.c.player, session_keys.c.address)
 Index("ix_session_keys_expires_at_ms", session_keys.c.expires_at_ms)

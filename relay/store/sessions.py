@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from relay.store.session_tables import player_sessions, session_keys, sign_in_nonces
 
 SWEEP_ROWS = 5_000
+KEPT_MS = 86_400_000
 
 
 class Session(NamedTuple):
@@ -26,12 +27,16 @@ class Session(NamedTuple):
 
 
 class SessionKey(NamedTuple):
-    """A key that may sign scores for a player. `delegation`: digest of what the player's wallet signed."""
+    """A key that may sign scores for a player.
+
+    `digest` is what the player's wallet signed, `delegation` the evidence hash of the document that shows it.
+    """
 
     id: str
     player: bytes
     address: bytes
     scope: str
+    digest: bytes
     delegation: bytes
     created_at_ms: int
     expires_at_ms: int
@@ -128,11 +133,12 @@ def revoke_key(c: Connection, player: bytes, key_id: str, now_ms: int) -> Sessio
     return None if row is None else _key(row)
 
 
-def sweep(c: Connection, before_ms: int) -> int:
-    """Forget at most 5,000 of each kind that ended before `before_ms`; returns how many rows are gone."""
+def sweep(c: Connection, now_ms: int) -> int:
+    """Forget at most 5,000 of each kind: nonces when they expire, the rest a day later; returns how many rows."""
     gone = 0
-    for table, name in ((sign_in_nonces, "nonce"), (player_sessions, "id"), (session_keys, "id")):
-        old = select(table.c[name]).where(table.c.expires_at_ms < before_ms).limit(SWEEP_ROWS)
+    kinds = ((sign_in_nonces, "nonce", 0), (player_sessions, "id", KEPT_MS), (session_keys, "id", KEPT_MS))
+    for table, name, kept_ms in kinds:
+        old = select(table.c[name]).where(table.c.expires_at_ms < now_ms - kept_ms).limit(SWEEP_ROWS)
         gone += c.execute(delete(table).where(table.c[name].in_(old))).rowcount
     return gone
 

@@ -14,7 +14,7 @@ PURE = {
     "relay.errors", "relay.keccak", "relay.canonical", "relay.contract", "relay.attestation", "relay.submission",
     "relay.strict_json", "relay.flag_kinds", "relay.games", "relay.revocation", "relay.outbox.batches",
     "relay.outbox.slots", "relay.outbox.fees", "relay.outbox.send_errors", "relay.outbox.results", "relay.outbox.meter",
-    "relay.signing_policy", "relay.transactions", "relay.outbox.pace", "relay.proof", "relay.payload",
+    "relay.signing_policy", "relay.transactions", "relay.outbox.pace", "relay.proof", "relay.siwe", "relay.payload",
     "relay.chain_decode", "relay.chain_endpoint", "relay.chain_limits", "relay.outbox.providers",
     "relay.webhooks.messages", "relay.webhooks.order", "relay.webhooks.retries",
     "relay.chain_types", "relay.guard.limits", "relay.guard.flags", "relay.guard.rounds",
@@ -30,7 +30,8 @@ EDGES = {
 
 # Plumbing that knows neither package's business; the indexer's trust in nobody is about data, not about plumbing.
 SHARED_PLUMBING = {
-    "relay.config_sources": "indexer.config",
+    "relay.config_sources": "indexer",
+    "relay.provider_pool": "indexer.chain_pool",
     "relay.store.engine": "indexer",
     "relay.store.writer": "indexer",
     "relay.store.migrate": "indexer.store",

@@ -130,12 +130,13 @@ def upgrade() -> None:
         sa.Column("player", sa.LargeBinary(length=20), nullable=False),
         sa.Column("address", sa.LargeBinary(length=20), nullable=False),
         sa.Column("scope", sa.Text(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
         sa.Column("delegation", sa.LargeBinary(length=32), nullable=False),
         sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("expires_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("revoked_at_ms", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_session_keys")),
-        sa.UniqueConstraint("delegation", name=op.f("uq_session_keys_delegation")),
+        sa.UniqueConstraint("digest", name=op.f("uq_session_keys_digest")),
     )
     with op.batch_alter_table("session_keys", schema=None) as batch_op:
         batch_op.create_index("ix_session_keys_expires_at_ms", ["expires_at_ms"], unique=False)
