@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from indexer.ordering import block_of, log_index_of
+from indexer.ordering import LOG_INDEX_BITS, LOG_INDEX_MASK, block_of, log_index_of
 from indexer.seasons import Season
 from relay.keccak import checksum_address
 
@@ -223,7 +223,13 @@ def facts(entry: Entry, final_block: int) -> Facts:
 
 def row(entry: Entry, final_block: int, rank: int, value: int) -> Row:
     """Return the score that made a player's standing, with its rank and the value ranked by."""
-    return Row(rank=rank, **_fields(entry, final_block) | {"score": integer(value)})  # type: ignore[arg-type]
+    # By position, in the order of the fields: a page has fifty of them, and this halves its time.
+    place, _, round_id, player, _, evidence_hash, _, tx_hash, time_s, submission_id, evidence_level, disputed = entry
+    return Row(
+        checksummed(player), integer(value), rfc3339(time_s), evidence_level, "0x" + tx_hash.hex(), submission_id,
+        status_of(place, final_block), integer(round_id), "0x" + evidence_hash.hex(),
+        (place >> LOG_INDEX_BITS, place & LOG_INDEX_MASK), bool(disputed), rank,
+    )  # fmt: skip
 
 
 def season_info(season: Season) -> SeasonInfo:

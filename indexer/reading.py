@@ -8,8 +8,10 @@ import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
+from indexer.boards import BoardConfig
 from indexer.messages import Entry, Row, checksummed, row
 from indexer.seasons import Season
 from indexer.standings import Placed, Standings
@@ -71,12 +73,13 @@ class Page(NamedTuple):
 
 def make_page_cursor(seat: Seat, key: int) -> str:
     """Return a place on a board as an opaque text, good for this season and this configuration only."""
-    packed = CURSOR.pack(_print(seat.board), seat.season.start_s, key.to_bytes(CURSOR_BYTES, "big"))
+    packed = CURSOR.pack(_print(seat.board.config), seat.season.start_s, key.to_bytes(CURSOR_BYTES, "big"))
     return urlsafe_b64encode(packed).decode().rstrip("=")
 
 
-def _print(board: BoardState) -> bytes:
-    return keccak(board.config.document())[:4]
+@lru_cache(maxsize=1024)
+def _print(config: BoardConfig) -> bytes:
+    return keccak(config.document())[:4]
 
 
 def make_cursor(key: int) -> str:
@@ -186,7 +189,7 @@ class Reading:
         config, start_s, _ = _unpacked(cursor)
         board = self.board(game_id, name)
         known = board.config.calendar.at(start_s)
-        if config != _print(board) or known.start_s != start_s or season not in {None, known.name}:
+        if config != _print(board.config) or known.start_s != start_s or season not in {None, known.name}:
             raise bad_cursor()
         return await self.seat(game_id, name, known.name)
 

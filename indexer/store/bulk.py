@@ -67,12 +67,18 @@ def upsert_proofs(connection: Connection, rows: Sequence[tuple[int, int]]) -> No
 def rows_at(connection: Connection, table: Table, columns: Sequence[str], places: Sequence[int]) -> list[Any]:
     """Return some columns of the rows at some positions, in no order.
 
-    A page of a board: expanding the list of positions would take SQLAlchemy longer than the database takes to answer.
+    A page of a board: SQLAlchemy's list of positions and rows would take longer than the database takes to answer.
     """
     chosen = f"SELECT {', '.join(columns)} FROM {table.name} WHERE place"  # noqa: S608 - names of our own tables
-    if connection.dialect.name == "postgresql":
-        return list(connection.exec_driver_sql(f"{chosen} = ANY(%s)", (list(places),)))
-    return list(connection.exec_driver_sql(f"{chosen} IN ({', '.join('?' * len(places))})", tuple(places)))
+    cursor = _cursor(connection)
+    try:
+        if connection.dialect.name == "postgresql":
+            cursor.execute(f"{chosen} = ANY(%s)", (list(places),))
+        else:
+            cursor.execute(f"{chosen} IN ({', '.join('?' * len(places))})", tuple(places))
+        return list(cursor.fetchall())
+    finally:
+        cursor.close()
 
 
 def season_column(connection: Connection, board: int, season_s: int, *, descending: bool) -> Column:

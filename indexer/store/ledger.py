@@ -129,7 +129,7 @@ class SqlLedger:
         """Return the scores at some positions."""
         self.flush()
         found = bulk.rows_at(self._connection, scores, Entry._fields, places)
-        return {row[0]: Entry(*row) for row in found}
+        return {row[0]: Entry._make(row) for row in found}
 
     def between(self, game: int, after_block: int, to_block: int) -> list[int]:
         """Return the round ids of the scores in the blocks after `after_block` up to `to_block`, in order."""

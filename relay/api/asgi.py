@@ -22,7 +22,8 @@ from relay.api import cors
 from relay.api.bodies import ClientGoneError, read_body
 from relay.api.operations import Answer, Authenticate, Call, Credential, Operation, Receive, Scope, Send
 from relay.api.problems import problem
-from relay.errors import CallerError, FairscoreError, FieldError, OurError
+from relay.errors import CallerError, FairscoreError, FieldError, OurError, WorldError
+from relay.store.engine import StoreUnavailableError
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._~:@/+=-]{1,128}")
 WHOLE = re.compile(r"-?[0-9]{1,18}")
@@ -130,15 +131,10 @@ class Api:
             if operation.query is not None:
                 call.query = read_query(operation.query, scope["query_string"])
             await operation.endpoint(call, receive, send_noting)  # type: ignore[call-arg]
-        except FairscoreError as error:
+        except Exception as error:
             if accepted:
                 raise
-            await _refuse_socket(problem(error, call.request_id), call, send)
-        except Exception:
-            if accepted:
-                raise
-            log.exception("unhandled error", extra={"request_id": call.request_id})
-            await _refuse_socket(problem(OurError(), call.request_id), call, send)
+            await _refuse_socket(_problem_of(error, call), call, send)
 
     async def _answer(self, place: "_Place", method: str, call: Call, receive: Receive) -> Answer | None:
         """Return the answer, None if the client is gone."""
@@ -160,11 +156,8 @@ class Api:
             return await operation.endpoint(call)  # type: ignore[call-arg]
         except ClientGoneError:
             return None
-        except FairscoreError as error:
-            return problem(error, call.request_id)
-        except Exception:
-            log.exception("unhandled error", extra={"request_id": call.request_id})
-            return problem(OurError(), call.request_id)
+        except Exception as error:  # noqa: BLE001 - each becomes an answer, and what nobody expected is logged there
+            return _problem_of(error, call)
 
     async def _admit(self, operation: Operation, call: Call) -> None:
         """Find the caller's credential and compare its role with the operation's.
@@ -245,15 +238,10 @@ class Api:
             await operation.endpoint(call, receive, send_with_headers)  # type: ignore[call-arg]
         except ClientGoneError:
             return None
-        except FairscoreError as error:
+        except Exception as error:
             if started:
                 raise
-            return problem(error, call.request_id)
-        except Exception:
-            if started:
-                raise
-            log.exception("unhandled error", extra={"request_id": call.request_id})
-            return problem(OurError(), call.request_id)
+            return _problem_of(error, call)
         return None
 
 
@@ -284,6 +272,16 @@ class _Place:
             await self._api.serve(self, scope, receive, send)
         elif scope["type"] == "websocket":
             await self._api.serve_socket(self, scope, receive, send)
+
+
+def _problem_of(error: Exception, call: Call) -> Answer:
+    """Return the answer to what an endpoint raised; for an error that nobody expected the log says where it was."""
+    if isinstance(error, StoreUnavailableError):
+        error = WorldError("STORE_UNAVAILABLE", "The database does not answer; try again.")
+    if not isinstance(error, FairscoreError):
+        log.error("unhandled error", exc_info=error, extra={"request_id": call.request_id})
+        error = OurError()
+    return problem(error, call.request_id)
 
 
 async def _refuse_socket(answered: Answer, call: Call, send: Send) -> None:
@@ -326,7 +324,7 @@ def read_query(kind: type[msgspec.Struct], query_string: bytes) -> msgspec.Struc
         pairs = parse_qsl(query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=64)
     except ValueError:
         raise CallerError("QUERY_INVALID", "The query string cannot be read.") from None
-    known = {field.encode_name for field in msgspec.structs.fields(kind)}
+    known = _parameters(kind)
     values: dict[str, str] = {}
     wrong: list[FieldError] = []
     for name, value in pairs:
@@ -349,6 +347,12 @@ def read_query(kind: type[msgspec.Struct], query_string: bytes) -> msgspec.Struc
             wrong.append(FieldError("?" + where.rstrip("`"), "FIELD_INVALID", text))
     detail = f"Query parameter {wrong[0].pointer[1:]!r}: {wrong[0].detail}"
     raise CallerError("QUERY_INVALID", detail, fields=wrong[:20])
+
+
+@lru_cache
+def _parameters(kind: type[msgspec.Struct]) -> frozenset[str]:
+    """Return the names of all parameters."""
+    return frozenset(field.encode_name for field in msgspec.structs.fields(kind))
 
 
 @lru_cache

@@ -14,7 +14,7 @@ from indexer.archive import Archive
 from indexer.boards import BoardConfig
 from indexer.events import Header
 from indexer.messages import Entry, checksummed
-from indexer.ordering import position
+from indexer.ordering import block_of, position
 from indexer.reading import Reading, Seat, make_page_cursor
 from indexer.state import Identity, State
 from indexer.store import bulk
@@ -52,7 +52,7 @@ async def _fill(url: str, entries: Sequence[tuple[bytes, int, int]]) -> None:
     await store.load(NAMES, BOARDS)
     for start in range(0, len(entries), STRETCH):
         rows = [
-            Entry(place, 1, serial, player, score, bytes(32), bytes(32), bytes(32), 1_700_000_000, None, None)
+            Entry(place, 1, serial, player, score, bytes(32), bytes(32), bytes(32), _time_of(place), None, None)
             for serial, (player, score, place) in enumerate(entries[start : start + STRETCH], start + 1)
         ]
         await writer.run(partial(_insert, rows))
@@ -60,6 +60,10 @@ async def _fill(url: str, entries: Sequence[tuple[bytes, int, int]]) -> None:
     await store.load(NAMES, BOARDS)
     await writer.stop()
     database.close()
+
+
+def _time_of(place: int) -> int:
+    return 1_700_000_000 + 12 * block_of(place)
 
 
 def _insert(rows: Sequence[Entry], connection: Any) -> None:
