@@ -11,6 +11,7 @@ from relay.api.outbox_parts import OutboxParts
 from relay.api.revocations import Revocations
 from relay.config import Settings
 from relay.fleet import Edges, Fleet
+from relay.game_watch import LOOK_S, GameWatch, Opening
 from relay.games import Games
 from relay.group import Attestor
 from relay.health import Check
@@ -31,6 +32,7 @@ from relay.store.writer import Writer
 
 DAY_S = 86_400
 DEV_WAIT_MS = 250
+OPENED_S = 5.0  # how long a start waits for games that were configured over HTTP
 
 
 class RelayService:
@@ -63,7 +65,9 @@ class RelayService:
         self.rotation = Rotation(
             footing.read_keys, footing.keys, footing.chain, footing.contract, self.fleet, self._attest_with
         )
-        self._jobs = Jobs(self.intake, flush_keys, [(self.rotation.look, EVERY_S)])
+        opening = Opening(chain, footing.contract, footing.keys.admin, database, writer, self._next_round)
+        self.game_watch = GameWatch(games, database, opening)
+        self._jobs = Jobs(self.intake, flush_keys, [(self.rotation.look, EVERY_S), (self.game_watch.look, LOOK_S)])
 
     async def start(self) -> None:
         """Store the rules, resume what was on its way, start the clock.
@@ -74,6 +78,7 @@ class RelayService:
         """
         footing = self._footing
         await continuity.check(footing.chain, footing.contract, self.games.by_id, self._next_round)
+        await self.game_watch.settle(OPENED_S)
         await self.intake.start()
         await self.rotation.start()
         self._jobs.start()
@@ -81,6 +86,7 @@ class RelayService:
     async def stop(self) -> None:
         """Answer what was taken, stop sending after the step under way, let go of the chain."""
         self._jobs.stop()
+        await self.game_watch.stop()
         await self.intake.stop()
         await self.fleet.stop()
         await self._footing.chain.close()
@@ -103,7 +109,9 @@ class RelayService:
         no_key = {"attestation": Check(False, "no key: FAIRSCORE_ATTESTATION_KEY_FILE")}
         why = self.intake.unsigned()
         unsigned = {"attestation": Check(False, f"nothing is signed: {why}")} if why else {}
-        return {**await self.readiness.look(), **no_key, **self.rotation.ready(), **unsigned}
+        waiting = "; ".join(f"{game_id} waits: {reason}" for game_id, reason in self.game_watch.waiting.items())
+        games = {"games": Check(True, waiting)} if waiting else {}
+        return {**await self.readiness.look(), **no_key, **self.rotation.ready(), **unsigned, **games}
 
 
 def _sending(settings: Settings, footing: Footing) -> OutboxSettings:

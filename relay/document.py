@@ -12,13 +12,17 @@ import msgspec
 from indexer.app import build as build_indexer
 from indexer.config import IndexerSettings
 from relay.api.application import RelayParts, document_of, relay_operations
+from relay.api.auth import KeyRing
 from relay.api.devnet import DevnetProxy
+from relay.api.games import game_operations
+from relay.api.keys import key_operations
 from relay.api.outbox_parts import OutboxParts
 from relay.api.revocations import Revocations
 from relay.attestation import Domain
 from relay.chain_pool import ChainPool
 from relay.config import Settings
-from relay.games import Games
+from relay.game_watch import GameWatch
+from relay.games import Game, Games
 from relay.intake import Intake
 from relay.players import Players
 from relay.progress import Progress
@@ -46,7 +50,12 @@ def openapi_document() -> bytes:
         indexer = build_indexer(
             IndexerSettings(games={DEFAULT_GAME: {}}), database, rpc_url=NOWHERE, contract=NOBODY, writer=writer
         )
-        listed = [*relay_operations(relay), *indexer.operations, *DevnetProxy(NOWHERE).operations()]
+        games = relay.intake.games
+        administration = [
+            *key_operations(database, writer, KeyRing(database, writer)),
+            *game_operations(games, database, writer, GameWatch(games, database, _never)),
+        ]
+        listed = [*relay_operations(relay), *administration, *indexer.operations, *DevnetProxy(NOWHERE).operations()]
         document = document_of(listed)
         database.close()
     return msgspec.json.format(msgspec.json.encode(document), indent=1)
@@ -54,3 +63,7 @@ def openapi_document() -> bytes:
 
 def _games() -> Games:
     return games_of(Settings(games={}), 0)
+
+
+async def _never(game: Game) -> str:  # noqa: ARG001 - nothing is opened while a document is written
+    return "not running"

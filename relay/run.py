@@ -24,6 +24,8 @@ from relay import logs
 from relay.api.application import RelayParts, application, flag_operations
 from relay.api.auth import KeyRing
 from relay.api.devnet import DevnetProxy
+from relay.api.games import game_operations
+from relay.api.keys import key_operations
 from relay.api.operations import Operation
 from relay.api.webhook_metrics import webhook_families
 from relay.app import RelayService
@@ -142,6 +144,8 @@ class Composition:
             inactive = await publish(footing, games, self._say)
             service = RelayService(settings, database, writer, footing, games, inactive, keys.flush)
             relay = await self._start_relay(stack, service, database, writer)
+            operations += key_operations(database, writer, keys)
+            operations += game_operations(games, database, writer, service.game_watch)
             if webhooks is not None:
                 await self._start_webhooks(stack, webhooks, writer)
         if "indexer" in self._parts:

@@ -22,6 +22,7 @@ REMEMBER_MAX = 4_096  # unknown keys are remembered too, or a wrong key would co
 class _Known(NamedTuple):
     until_s: float
     credential: Credential | None
+    expires_at_ms: int | None
 
 
 class KeyRing:
@@ -39,6 +40,7 @@ class KeyRing:
         self._clock_s = clock_s
         self._now_ms = now_ms
         self._known: dict[bytes, _Known] = {}
+        self._forgotten = 0
         self._used: dict[str, int] = {}
 
     async def __call__(self, token: str) -> Credential | None:
@@ -51,32 +53,43 @@ class KeyRing:
         known = self._known.get(hashed)
         if known is None or known.until_s <= self._clock_s():
             known = await self._look_up(hashed, player=token.startswith(PLAYER_TOKEN))
-        if known.credential is not None and known.credential.player is None:
-            self._used[known.credential.key_id] = self._now_ms()
-        return known.credential
+        credential, now_ms = known.credential, self._now_ms()
+        if credential is None or (known.expires_at_ms is not None and known.expires_at_ms <= now_ms):
+            return None
+        if credential.player is None:
+            self._used[credential.key_id] = now_ms
+        return credential
 
     def forget(self, hashed: bytes) -> None:
         """Look this key or token up again when it is presented next: it was revoked here."""
         self._known.pop(hashed, None)
+        self._forgotten += 1  # a look-up under way may have read what was before
 
     async def _look_up(self, hashed: bytes, *, player: bool) -> _Known:
-        now_ms = self._now_ms()
+        now_ms, asked_s, forgotten = self._now_ms(), self._clock_s(), self._forgotten
 
-        def of_player(connection: Connection) -> Credential | None:
+        def of_player(connection: Connection) -> tuple[Credential, int | None] | None:
             session = sessions.find(connection, hashed, now_ms)
-            return None if session is None else Credential(session.id, PLAYER, None, session.player)
+            return (
+                None
+                if session is None
+                else (Credential(session.id, PLAYER, None, session.player), session.expires_at_ms)
+            )
 
-        def of_key(connection: Connection) -> Credential | None:
+        def of_key(connection: Connection) -> tuple[Credential, int | None] | None:
             found = keys.find(connection, hashed, now_ms)
-            return None if found is None else Credential(found.id, found.role, found.game_id)
+            return None if found is None else (Credential(found.id, found.role, found.game_id), found.expires_at_ms)
 
         try:
-            credential = await self._database.read(of_player if player else of_key)
+            found = await self._database.read(of_player if player else of_key)
         except StoreUnavailableError:
             raise WorldError("STORE_UNAVAILABLE", "Keys cannot be looked up now; try again.") from None
-        if len(self._known) >= REMEMBER_MAX:
-            self._known.clear()
-        known = self._known[hashed] = _Known(self._clock_s() + REMEMBER_S, credential)
+        # Counted from before the question: however long the answer took, a revocation is noticed within a second.
+        known = _Known(asked_s + REMEMBER_S, *(found or (None, None)))
+        if forgotten == self._forgotten:
+            if len(self._known) >= REMEMBER_MAX:
+                self._known.clear()
+            self._known[hashed] = known
         return known
 
     async def flush(self) -> int:

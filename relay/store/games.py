@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from relay.store.controls import By, record
 from relay.store.game_tables import game_versions
 
 
@@ -27,8 +28,8 @@ class GameRow(NamedTuple):
 def versions(c: Connection) -> dict[str, int]:
     """Return the newest version of each game."""
     v = game_versions.c
-    found = c.execute(select(v.game_id, func.max(v.version)).group_by(v.game_id))
-    return {game_id: version for game_id, version in found}
+    found = c.execute(select(v.game_id, func.max(v.version).label("version")).group_by(v.game_id))
+    return {row.game_id: row.version for row in found}
 
 
 def read(c: Connection, game_ids: Iterable[str] | None = None) -> list[GameRow]:
@@ -42,20 +43,24 @@ def read(c: Connection, game_ids: Iterable[str] | None = None) -> list[GameRow]:
     return [_row(row) for row in c.execute(select(game_versions).join(at, same).order_by(v.game_id))]
 
 
-def put(c: Connection, game_id: str, table: Mapping[str, Any], actor: str, reason: str, now_ms: int) -> GameRow:
-    """Let a game be so from now on and return its version; the same as it is changes nothing."""
+def put(c: Connection, game_id: str, table: Mapping[str, Any], by: By) -> tuple[GameRow, bool]:
+    """Let a game be so from now on, and record it; returns its version, and whether that is a new one.
+
+    To be what it is already changes nothing.
+    """
     insert = postgresql.insert if c.dialect.name == "postgresql" else sqlite.insert
     config = json.dumps(table, sort_keys=True, separators=(",", ":"))
     while True:
         now = next(iter(read(c, [game_id])), None)
         if now is not None and json.loads(config) == now.table:
-            return now
+            return now, False
         version = 1 if now is None else now.version + 1
-        row = {"game_id": game_id, "version": version, "config": config, "at_ms": now_ms, "actor": actor}
+        row = {"game_id": game_id, "version": version, "config": config, "at_ms": by.at_ms, "actor": by.actor}
         # Another process may be writing the same version: it is waited for, and then this is the one after it.
-        statement = insert(game_versions).values(row, reason=reason).on_conflict_do_nothing()
+        statement = insert(game_versions).values(row, reason=by.reason).on_conflict_do_nothing()
         if c.execute(statement.returning(game_versions.c.version)).first() is not None:
-            return GameRow(game_id, version, table, now_ms, actor, reason)
+            record(c, by, "game.put", f"{game_id}@{version}")
+            return GameRow(game_id, version, table, by.at_ms, by.actor, by.reason), True
 
 
 def history(c: Connection, game_id: str, limit: int) -> list[GameRow]:

@@ -11,11 +11,14 @@ import pytest
 from relay.api.application import RelayParts, application
 from relay.api.asgi import Api
 from relay.api.auth import KeyRing
+from relay.api.games import game_operations
+from relay.api.keys import key_operations
 from relay.api.outbox_parts import OutboxParts
 from relay.api.revocations import Revocations
 from relay.attestation import Domain
 from relay.chain_pool import ChainPool
-from relay.games import GameConfig, Games
+from relay.game_watch import GameWatch
+from relay.games import Game, GameConfig, Games
 from relay.group import Attestor
 from relay.health import Check
 from relay.intake import Intake
@@ -59,6 +62,7 @@ class Relay:
     keys: KeyStore
     woken: list[None]  # an entry for each time the sender was told to look for work
     checks: dict[str, Check] = field(default_factory=dict)
+    watch: GameWatch | None = None
 
     async def request(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
@@ -118,13 +122,24 @@ async def running(url: str, *games: GameConfig, signer: bool = True) -> AsyncIte
     outbox = OutboxParts(database, writer, nowhere, DOMAIN.chain_id, dict, nowhere.providers)
     players = Players(database, nowhere, DOMAIN)
     parts = RelayParts(intake, database, revocations, outbox, players)
-    api = application(ready=ready, relay=parts, authenticate=KeyRing(database, writer))
+    ring, watch = KeyRing(database, writer), GameWatch(configured, database, _open)
+    administration = [
+        *key_operations(database, writer, ring),
+        *game_operations(configured, database, writer, watch),
+    ]
+    api = application(ready=ready, relay=parts, authenticate=ring, operations=administration)
     try:
-        yield Relay(database, writer, intake, api, KeyStore(database), woken, checks)
+        yield Relay(database, writer, intake, api, KeyStore(database), woken, checks, watch)
     finally:
+        await watch.stop()
         await intake.stop()
         await writer.stop()
         database.close()
+
+
+async def _open(game: Game) -> str:
+    """Without a contract there is nothing to wait for."""
+    return ""
 
 
 Running = Callable[..., AbstractAsyncContextManager[Relay]]
