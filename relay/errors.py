@@ -202,6 +202,8 @@ PROBLEMS: dict[str, Problem] = {
     "SESSION_KEY_UNKNOWN": Problem(404, "Session key unknown", "The player delegated to no key with this id."),
     "SUBMISSION_UNKNOWN": Problem(404, "Submission unknown", "No submission has this id."),
     "FLAG_UNKNOWN": Problem(404, "Flag unknown", "No audit flag has this id, or the key belongs to another game."),
+    "ROUND_UNKNOWN": Problem(404, "Round unknown", "There is no round with this id, in this tournament, of this game."),
+    "TOURNAMENT_UNKNOWN": Problem(404, "Tournament unknown", "There is no tournament with this id."),
     "EVIDENCE_UNKNOWN": Problem(404, "Evidence unknown", "No evidence with this hash is stored here."),
     "BOARD_UNKNOWN": Problem(404, "Board unknown", "The game has no board with this name; every game has `default`."),
     "SEASON_UNKNOWN": Problem(404, "Season unknown", "The board has no such season, or it has not begun."),
@@ -232,6 +234,48 @@ PROBLEMS: dict[str, Problem] = {
         409,
         "Still running",
         "The first request with this idempotency key is not answered yet. Ask again after `Retry-After` seconds.",
+    ),
+    "ROUND_WRONG_PLAYER": Problem(
+        403, "Another player's round", "A round is reported by the player who started it, and counts for nobody else."
+    ),
+    "ROUND_ALREADY_USED": Problem(
+        409,
+        "Round already used",
+        "A round is reported once. The same report again hears the first answer; this one is another play.",
+    ),
+    "ROUND_EXPIRED": Problem(
+        409,
+        "Round expired",
+        "The round was not reported by its `expiresAt`, or a third round of the player was started. Start a new round.",
+    ),
+    "ROUND_INVALIDATED": Problem(
+        409,
+        "Round invalidated",
+        "The round is over: its score was refused or not confirmed, or its tournament is cancelled; `reason` of the "
+        "round says which.",
+    ),
+    "ROUND_WRONG_CHART": Problem(409, "Another chart", "The round, or its tournament, is played on another chart."),
+    "ROUND_WRONG_RULES": Problem(
+        409, "Rules changed", "The game is judged by other rules than when the round was started. Start a new round."
+    ),
+    "CONFIRMATION_CONTRADICTS": Problem(
+        409,
+        "Confirmation contradicts",
+        "The round's first confirmation stands, and this one says otherwise. The same again would be no error. An "
+        "accepted score is taken back with `POST /api/submissions/{id}/revoke`.",
+    ),
+    "TOURNAMENT_EXISTS": Problem(
+        409, "Tournament exists", "Another tournament has this id. The same request again would have found it."
+    ),
+    "TOURNAMENT_NOT_OPEN": Problem(
+        409, "Tournament not open", "Rounds are started between a tournament's `startsAt` and its `endsAt`."
+    ),
+    "TOURNAMENT_FULL": Problem(409, "Tournament full", "The tournament has as many players as its `capacity`."),
+    "ATTEMPTS_EXHAUSTED": Problem(
+        409, "No attempts left", "The player has started as many rounds of the tournament as `attemptsPerPlayer`."
+    ),
+    "SEED_NOT_COMMITTED": Problem(
+        404, "No seeds of that day", "No round of the game could be started on that day, so nothing was committed to."
     ),
     "NONCE_NOT_VOIDABLE": Problem(
         409,
@@ -354,6 +398,28 @@ PROBLEMS: dict[str, Problem] = {
     ),
     "SCORE_NOT_COMPUTED": refused(
         "Score not computed", "Nothing could be recomputed from the evidence, and what was not computed is not signed."
+    ),
+    "TIMING_IMPLAUSIBLE": refused(
+        "Longer than its round", "The claimed game time is longer than the time from the round's start to its report."
+    ),
+    "WALL_CLOCK_TOO_SHORT": refused(
+        "Longer than its round", "The replay's last event is later than the time from the round's start to its report."
+    ),
+    "WALL_CLOCK_DRIFT": refused(
+        "Slower than its round",
+        "The round took more than 1.25 times as long as the play claims. Flagged by default, not refused.",
+    ),
+    "BACKEND_SCORE_MISMATCH": refused(
+        "Game server has another score", "The game's server confirmed the round with another score than was reported."
+    ),
+    "CONFIRMATION_REFUSED": refused(
+        "Game server refuses", "The game's server declared the round invalid, so its score does not count."
+    ),
+    "CONFIRMATION_TIMEOUT": refused(
+        "Not confirmed in time", "The game's server did not confirm the round in time, so its score does not count."
+    ),
+    "TOURNAMENT_CANCELLED": refused(
+        "Tournament cancelled", "The tournament was cancelled while the score waited for its confirmation."
     ),
     "ROUND_REQUIRED": refused("Round required", "The game accepts scores of rounds only, and none was named."),
 }

@@ -14,10 +14,13 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from relay.errors import FairscoreError, OurError, SignerError, WorldError
 from relay.games import Games
-from relay.group import Attestor, Kind, Outcome, Pending, process
+from relay.group import Attestor, process
+from relay.group_entries import Kind, Outcome, Pending
+from relay.group_rounds import Confirmation
+from relay.group_steps import round_of
 from relay.progress import Progress, Standing
 from relay.store import intake as store
-from relay.store import kept_answers
+from relay.store import kept_answers, sessions, used_signatures
 from relay.store.engine import Database, StoreUnavailableError
 from relay.store.intake_rows import Connection, FirstAnswer, IntakeStore
 from relay.store.writer import Job
@@ -43,7 +46,7 @@ class RunsJobs(Protocol):
 
 
 class _Waiting(NamedTuple):
-    pending: Pending
+    pending: Pending | Confirmation
     future: "asyncio.Future[Outcome]"
 
 
@@ -84,19 +87,15 @@ class Intake:
 
         await self._writer.run(keep)
 
-    async def submit(self, pending: Pending) -> Outcome:
-        """Return what became of `pending`, once that is durable.
+    async def submit(self, pending: Pending | Confirmation) -> Outcome:
+        """Return what became of a submission, or of a game server's word on a round, once that is durable.
 
         Raises:
             WorldError: SIGNER_UNAVAILABLE, STORE_UNAVAILABLE; nothing was changed.
             OurError: this submission alone cannot be processed.
         """
-        if self.attestor is None:
-            raise SignerError("The relay has no attestation key and signs nothing.")
-        if self.suspended:
-            raise SignerError(
-                "The contract does not accept this relay's attestation key now; nothing is signed with it."
-            )
+        if isinstance(pending, Pending) or pending.said.valid:  # to invalidate a score takes no signature
+            self._check_signer()
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         with self._lock:
             self._waiting.append(_Waiting(pending, future))
@@ -104,6 +103,14 @@ class Intake:
         if schedule:
             self._start_group()
         return await future
+
+    def _check_signer(self) -> None:
+        if self.attestor is None:
+            raise SignerError("The relay has no attestation key and signs nothing.")
+        if self.suspended:
+            raise SignerError(
+                "The contract does not accept this relay's attestation key now; nothing is signed with it."
+            )
 
     def unsigned(self) -> str | None:
         """Why nothing can be signed, as of a moment ago; None where nothing is known to be in the way."""
@@ -137,12 +144,17 @@ class Intake:
             return first  # it is accepted all the same; a replay will hear just that, too
 
     async def sweep(self) -> int:
-        """Forget idempotency keys older than 24 h and windows not used for an hour; returns how many keys."""
+        """Forget idempotency keys older than 24 h, windows not used for an hour, sessions and signatures that ended.
+
+        Returns how many keys.
+        """
 
         def job(connection: Connection) -> int:
             now_ms = self._store.now_ms(connection)
             store.sweep_windows(connection, now_ms - WINDOW_LIFE_MS)
             kept_answers.sweep(connection, now_ms - KEY_LIFE_MS)
+            sessions.sweep(connection, now_ms)
+            used_signatures.sweep(connection, now_ms)
             return store.sweep_keys(connection, now_ms - KEY_LIFE_MS)
 
         gone = await self._writer.run(job)
@@ -165,8 +177,7 @@ class Intake:
     def _take(self) -> list[_Waiting]:
         with self._lock:
             self._scheduled = False
-            taken = self._waiting[:GROUP_MAX]
-            del self._waiting[:GROUP_MAX]
+            taken, self._waiting = _apart(self._waiting)
             return taken
 
     async def _commit(self) -> None:
@@ -200,7 +211,7 @@ class Intake:
             self._start_group()
 
     def _process(self, connection: Connection, taken: list[_Waiting]) -> list[Outcome]:
-        if self.attestor is None or not taken:
+        if not taken:
             return []
         return process(connection, self._store, self.attestor, [waiting.pending for waiting in taken])
 
@@ -215,14 +226,16 @@ class Intake:
             self._resolve([waiting], outcomes)
 
     def _resolve(self, taken: list[_Waiting], outcomes: list[Outcome]) -> None:
-        accepted = False
+        signed = ruled = False
         for waiting, outcome in zip(taken, outcomes, strict=True):
             self.outcomes[outcome.kind] += 1
-            accepted |= outcome.kind is Kind.ACCEPTED
+            signed |= outcome.kind is Kind.ACCEPTED
+            ruled |= outcome.kind is Kind.RULED
             if not waiting.future.done():  # the client may be gone; what is committed stays committed
                 waiting.future.set_result(outcome)
-        if accepted:
+        if signed:
             self._unsigned = None  # each of them has a signed receipt
+        if signed or ruled:  # a confirmation may have accepted what was held
             self._on_accepted()
 
     def _fail(self, taken: list[_Waiting], error: WorldError | None = None) -> None:
@@ -235,6 +248,25 @@ class Intake:
         self.outcomes["failed"] += 1
         log.error("a submission could not be processed", exc_info=error)
         _raise_in(waiting, error if isinstance(error, FairscoreError) else OurError())
+
+
+def _apart(waiting: list[_Waiting]) -> tuple[list[_Waiting], list[_Waiting]]:
+    """Return the next group, and what is left to later ones: one group has at most one word on any round."""
+    taken: list[_Waiting] = []
+    later: list[_Waiting] = []
+    rounds: set[str] = set()
+    for at, one in enumerate(waiting):
+        if len(taken) == GROUP_MAX:
+            later += waiting[at:]
+            break
+        named = round_of(one.pending)
+        if named in rounds:
+            later.append(one)
+            continue
+        taken.append(one)
+        if named is not None:
+            rounds.add(named)
+    return taken, later
 
 
 def answering_ms(wait_s: float) -> int:

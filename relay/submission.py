@@ -125,19 +125,32 @@ def read_address(text: str, pointer: str) -> bytes:
     return raw
 
 
-def evidence(submission: Submission, verdict: Verdict, submission_id: str, received_at_ms: int, outcome: str) -> bytes:
+def evidence(
+    submission: Submission,
+    verdict: Verdict,
+    submission_id: str,
+    received_at_ms: int,
+    outcome: str,
+    *,
+    round: str = "",  # noqa: A002 - as the document names it
+    confirmation: str = "",
+) -> bytes:
     """Return the canonical bytes of the evidence document; their keccak-256 is the evidenceHash.
 
-    Unique per submission because it names it. `outcome` is `accepted` or `refused`.
+    Unique per submission because it names it. `outcome` is `accepted`, `held` or `refused`; `round` and
+    `confirmation` are canonical JSON, empty without them.
     """
     game = submission.game
     shown = submission.proof.document()
     proof = "" if shown is None else f'"proof":{canonical_ascii(shown).decode()},'
+    played = f'"round":{round},' if round else ""
+    confirmed = f'"confirmation":{confirmation},' if confirmation else ""
     # Written out in the order RFC 8785 sorts these names; a test compares it with the reference implementation.
     return (
-        f'{{"checks":{verdict.lines()},"claim":{submission.claim_json.decode()},"evidenceLevel":{verdict.level},'
+        f'{{"checks":{verdict.lines()},"claim":{submission.claim_json.decode()},{confirmed}'
+        f'"evidenceLevel":{verdict.level},'
         f'"gameId":"{game.id}","outcome":"{outcome}","player":"{submission.player_text}",{proof}'
-        f'"receivedAt":{received_at_ms},"rulesHash":"{game.rules.hash_text}","ruleset":"{game.rules.ruleset.id}",'
+        f'"receivedAt":{received_at_ms},{played}"rulesHash":"{game.rules.hash_text}","ruleset":"{game.rules.ruleset.id}",'
         f'"score":{"null" if verdict.score is None else verdict.score},"submissionId":"{submission_id}",'
         '"type":"fairscore-evidence@1"}'
     ).encode()

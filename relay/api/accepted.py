@@ -20,6 +20,7 @@ MESSAGES = {
     "sent": "Score validated and sent to the chain.",
     "included": "Score validated and recorded on the chain.",
     "final": "Score validated and final on the chain.",
+    "held": "Score validated; it counts as soon as the game's server confirms it.",
     "revoked": "Score was accepted and later revoked.",
 }
 
@@ -49,6 +50,8 @@ _SAMPLE = FirstAnswer(
 def accepted(first: FirstAnswer, domain: Domain) -> tuple[int, bytes]:
     """Return HTTP status and body: 200 when the score was in a block as this was first said, else 202."""
     status = first.answered_status or "accepted"
+    if first.round_id is None:  # held: nothing is signed yet
+        return 202, _encoder.encode(document(first, domain))
     player, score, round_id, evidence_hash = first.player, first.score or 0, first.round_id or 0, first.evidence_hash
     filled = _template(domain, first.game_id, first.rules_hash, first.receipt_signer or b"", first.evidence_level) % {
         "id": first.id,

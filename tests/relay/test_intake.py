@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from relay import group as journey
+from relay import group_steps
 from relay import submission
 from relay.games import GameConfig
 from relay.keccak import keccak
@@ -256,12 +257,12 @@ def test_one_poison_submission_hurts_nobody(
     """A submission that cannot be processed is a 500 of its own; the others of its group are accepted."""
     real = submission.evidence
 
-    def sometimes(given: Any, *rest: Any) -> bytes:
+    def sometimes(given: Any, *rest: Any, **more: Any) -> bytes:
         if given.claim.game_time == 66_666:
             raise RuntimeError("a bug")
-        return real(given, *rest)
+        return real(given, *rest, **more)
 
-    monkeypatch.setattr(journey, "evidence", sometimes)
+    monkeypatch.setattr(group_steps, "evidence", sometimes)
 
     async def scenario() -> None:
         async with relay_at(database_url) as relay:
