@@ -12,11 +12,14 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import chain
+from typing import TypeVar
 
 from indexer.ordering import POSITION_BITS, POSITION_MAX
 
 BLOCK = 1024  # 512 to 4,096 measure alike: shorter blocks have shorter moves and more of them to count
 GROUP = 32  # blocks: about the square root of how many there are at 1,000,000
+
+Column = TypeVar("Column", "array[int]", list[bytes])
 
 
 class Ranking:
@@ -40,9 +43,9 @@ class Ranking:
 
     def _fill(self, levels: "array[int]", places: "array[int]", players: list[bytes]) -> None:
         starts = range(0, len(players), BLOCK)
-        self._levels = [levels[i : i + BLOCK] for i in starts]
-        self._places = [places[i : i + BLOCK] for i in starts]
-        self._players = [players[i : i + BLOCK] for i in starts]
+        self._levels = [_roomy(levels[i : i + BLOCK]) for i in starts]
+        self._places = [_roomy(places[i : i + BLOCK]) for i in starts]
+        self._players = [_roomy(players[i : i + BLOCK]) for i in starts]
         self._last = [self._key(block, -1) for block in range(len(self._levels))]
         self._sizes = [len(block) for block in self._players]
         self._groups: list[int] = []  # entries in each GROUP of blocks
@@ -174,3 +177,10 @@ class Ranking:
     def _regroup(self) -> None:
         """Count anew: blocks have moved, which happens once in BLOCK insertions."""
         self._groups = [sum(self._sizes[i : i + GROUP]) for i in range(0, len(self._sizes), GROUP)]
+
+
+def _roomy(column: Column) -> Column:
+    """Let a block have room: cut to size, its first insertion would move all of it, which half of a second's do."""
+    column.append(column[-1])
+    column.pop()
+    return column
