@@ -5,7 +5,7 @@ Touches nothing itself; wires chain, store, follower, stream and API together.
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -17,16 +17,18 @@ from indexer.api.scores import Scores
 from indexer.api.socket import Sockets
 from indexer.api.stream import Streams
 from indexer.archive import Archive
-from indexer.chain import ChainError, Rpc
+from indexer.chain_pool import ChainPool, connect
 from indexer.config import IndexerSettings
 from indexer.doubt_rules import Rules
 from indexer.doubting import Doubting, DoubtPlan, DoubtStore, Published
 from indexer.evidence import EvidenceSource, HttpEvidence
-from indexer.follower import BULK_BEHIND, Audience, Follower, Plan
+from indexer.follower import BULK_BEHIND, Follower, Plan
+from indexer.heads import NewHeads
 from indexer.health import Check
 from indexer.post import Post
 from indexer.reading import Reading
 from indexer.schedule import Jobs
+from indexer.state import Audience, State
 from indexer.store.access import Store
 from indexer.store.doubt_access import DoubtTables
 from indexer.store.evidence import DatabaseEvidence
@@ -35,6 +37,8 @@ from indexer.store.wakeup import Wakeup
 from indexer.stream import Hub
 from indexer.tail import Tail
 from relay.api.operations import Operation
+from relay.chain_types import ChainError, ProviderState
+from relay.config_sources import HTTP, WEBSOCKET, endpoints
 from relay.contract import game_key
 from relay.rules.ruleset import BoundRuleset
 from relay.store.engine import Database
@@ -58,27 +62,30 @@ class IndexerService:
     def __init__(
         self,
         store: Store,
-        rpc: Rpc,
+        chain: ChainPool,
         evidence: EvidenceSource,
         plan: Plan,
         own_writer: Writer | None,
         doubts: Doubts | None = None,
+        head_urls: Sequence[str] = (),
     ) -> None:
-        self._store, self._rpc, self._evidence, self._own_writer = store, rpc, evidence, own_writer
+        self._store, self._chain, self._evidence, self._own_writer = store, chain, evidence, own_writer
         self.hub = Hub(store.stream_tail)
         archive = Archive(store)
         self._wakeup = Wakeup(store.database)
         log = Log(store.database, {game_key(game): game for game in plan.games})
         self.tail = Tail(log, (archive, self.hub), self.hub.tell_flag, self._wakeup.wait)
         audiences: list[Audience] = [archive, self.hub, self.tail]
-        self.follower = Follower(rpc, store, evidence, audiences, plan)
+        self.follower = Follower(chain, store, evidence, audiences, plan, alarm=self._alarm)
+        self.heads = NewHeads(head_urls, self.follower.wake, lambda: self.follower.health.head)
+        self.follower.subscribed = lambda: self.heads.live
         self.doubting: Doubting | None = None
         if doubts is not None:
             self.doubting = Doubting(self.follower, *doubts, rests=self._reads_history, tell_flag=self.hub.tell_flag)
             audiences.append(self.doubting)
         self.post = Post(store, self._lead, self._stand_by)
         self.reading = Reading(lambda: self.follower.state or self.tail.state, store, archive)
-        self._jobs = Jobs(self.follower, store, evidence, rpc)
+        self._jobs = Jobs(self.follower, store, evidence, chain)
         self._tasks: list[asyncio.Task[None]] = []
         self.operations: list[Operation] = [
             *Leaderboards(self.reading).operations(),
@@ -105,8 +112,8 @@ class IndexerService:
             await self.tail.step()
             if self.tail.state is not None:
                 with suppress(ChainError):
-                    demand_same(self.tail.state.identity, await self._rpc.identity())
-        works = [self.post.run, self.hub.keep, self._wakeup.run]
+                    demand_same(self.tail.state.identity, await self._chain.identity())
+        works = [self.post.run, self.hub.keep, self._wakeup.run, self.heads.run]
         if self.doubting is not None:  # rests while this process stands by
             works.append(self.doubting.run)
         self._tasks = [asyncio.create_task(work()) for work in works]
@@ -137,7 +144,7 @@ class IndexerService:
         if self._own_writer is not None:
             await self._own_writer.stop()
         await self._evidence.close()
-        await self._rpc.close()
+        await self._chain.close()
 
     def close_streams(self) -> None:
         """End all open streams at once: an open one would keep the server from stopping."""
@@ -150,7 +157,7 @@ class IndexerService:
     def ready(self) -> dict[str, Check]:
         """Return what readiness says, by name; who stands by answers from what the one that leads has committed."""
         if self.post.leads:
-            checks = self.follower.health.checks(time.monotonic())
+            checks = self.follower.health.checks(time.monotonic()) | {"indexer.providers": self._providers()}
             return checks if self.doubting is None else checks | {"indexer.doubt": self.doubting.check()}
         state = self.tail.state
         at = "nothing is committed yet" if state is None else f"stands by; block {state.tip.number} is committed"
@@ -159,6 +166,21 @@ class IndexerService:
             "indexer.lag": Check(state is not None, at),
             "indexer.events": Check(True, "the indexer that leads checks them"),
         }
+
+    def _providers(self) -> Check:
+        """Who is asked, and why others are not. No reason to be not ready: what that takes, the others say."""
+        unused = [f"{one.name} is asked last: {one.reason}" for one in self.providers() if not one.healthy]
+        silent = [f"{name} announces no blocks: {why}" for name, why in self.heads.trouble.items() if why]
+        return Check(True, "; ".join([*unused, *silent]) or "all are believed")
+
+    def providers(self) -> list[ProviderState]:
+        """Return the endpoints that are read from, as last seen."""
+        return self._chain.providers()
+
+    async def _alarm(self, state: State, code: str, reason: str) -> None:
+        """Open a critical flag about the chain itself, and show it to auditors."""
+        for flag in await self._store.alarm(state, code, reason):
+            self.hub.tell_flag(*flag)
 
     def _reads_history(self) -> bool:
         health = self.follower.health
@@ -177,14 +199,14 @@ def build(
 ) -> IndexerService:
     """Return the service; what is given beside the settings goes before them.
 
-    `rules` are those that games are configured to be judged by; others are read from the chain. `writer` is shared with
-    whoever gives it, and then neither started nor stopped here.
+    `rpc_url` may name several endpoints, as the setting does. `rules` are those that games are configured to be judged
+    by; others are read from the chain. `writer` is shared with whoever gives it, and then neither started nor stopped.
 
     Raises:
         ValueError: no RPC URL, or no usable contract address.
     """
     url, text = rpc_url or settings.rpc_url, contract or settings.contract
-    if not url:
+    if not endpoints(url, *HTTP):
         raise ValueError("the indexer needs FAIRSCORE_RPC_URL")
     address = bytes.fromhex(text.removeprefix("0x")) if text else b""
     if len(address) != 20:
@@ -198,11 +220,12 @@ def build(
         poll_s=settings.indexer_poll_ms / 1000,
     )
     own = Writer(database) if writer is None else None
-    used, rpc = writer or own or Writer(database), Rpc(url, address)
+    used, chain = writer or own or Writer(database), connect(url, address, plan.start_block)
     doubts = Doubts(
         DoubtTables(database, used),
         evidence,
-        Rules(rules, rpc, settings.evidence_grace_s),
+        Rules(rules, chain, settings.evidence_grace_s),
         DoubtPlan(settings.attestor_keys, settings.evidence_grace_s),
     )
-    return IndexerService(Store(database, used), rpc, evidence, plan, own, doubts)
+    heads = endpoints(url, *WEBSOCKET)
+    return IndexerService(Store(database, used), chain, evidence, plan, own, doubts, heads)

@@ -4,16 +4,19 @@ The only RPC of this package. web3's log decoding is fifty times slower than `in
 nothing that reading needs.
 
     ChainError
-    ├── UnreachableError    no answer, or not one of JSON-RPC: ask again later
-    ├── RefusedError        an error object; carries its code and message
-    │   ├── TooMuchError    the range asked for is too large for this provider: ask for less
-    │   └── UnsupportedError  the method, tag or state is not there: asking again will not help
-    └── MalformedError      an answer that is not of the form the execution API promises
+    ├── ChainUnavailableError
+    │   ├── UnreachableError    no answer, or not one of JSON-RPC: ask again later
+    │   └── MalformedError      an answer that is not of the form the execution API promises
+    └── ChainAnswerError
+        └── RefusedError        an error object; carries its code and message
+            ├── TooMuchError    the range asked for is too large for this provider: ask for less
+            └── UnsupportedError  the method, tag or state is not there: asking again will not help
 """
 
 import asyncio
 import itertools
 import re
+import time
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
@@ -24,7 +27,8 @@ import msgspec
 from indexer.decoding import FOLLOWED_TOPICS, RpcLog
 from indexer.events import Header
 from indexer.state import Identity
-from relay.chain_types import ChainAnswerError
+from relay.chain_limits import rate_limited, retry_after_s
+from relay.chain_types import Block, ChainAnswerError, ChainUnavailableError, Look
 from relay.contract import TOPICS, RulesPublished, decode_log, decode_result, encode_call
 from relay.keccak import keccak
 
@@ -37,23 +41,19 @@ TOO_MUCH = re.compile(
     r"too many|more than \d+ (results|logs|blocks)|query returned|exceed|too large|limit|block range|timed? ?out",
     re.IGNORECASE,
 )
+RATE_STATUSES = {429, 503}
 UNSUPPORTED_CODES = {-32601, -32004}  # method not found (JSON-RPC 2.0), method not supported (EIP-1474)
 
 
-class ChainError(Exception):
-    """The chain could not be asked, or did not answer what was asked."""
-
-
-class UnreachableError(ChainError):
+class UnreachableError(ChainUnavailableError):
     """No answer, or not one of JSON-RPC."""
 
 
-class RefusedError(ChainError):
+class RefusedError(ChainAnswerError):
     """The provider answered with an error object."""
 
     def __init__(self, code: int, message: str) -> None:
-        super().__init__(f"{message} ({code})")
-        self.code = code
+        super().__init__(code, message, None)
 
 
 class TooMuchError(RefusedError):
@@ -64,7 +64,7 @@ class UnsupportedError(RefusedError):
     """The provider does not have this method, tag or state."""
 
 
-class MalformedError(ChainError):
+class MalformedError(ChainUnavailableError):
     """The answer is not of the form the execution API promises."""
 
 
@@ -133,6 +133,15 @@ class Rpc:
             raise RefusedError(0, f"there is no contract at {self.contract} on chain {int(chain_id, 16)}")
         return Identity(int(chain_id, 16), genesis.hash, self._contract, keccak(bytes.fromhex(code[2:])))
 
+    async def look(self, heights: Sequence[int]) -> Look:
+        """Return what this endpoint shows of its chain: id, newest block, the blocks at these heights that it has."""
+        chain_id, head, found = await asyncio.gather(
+            self._call("eth_chainId", [], str), self.head(), self.headers(heights)
+        )
+        if chain_id is None:
+            raise MalformedError("the provider names no chain id")
+        return Look(int(chain_id, 16), as_block(head), {one.number: one.hash for one in found if one is not None})
+
     async def head(self) -> Header:
         """Return the newest block."""
         found = await self._call("eth_getBlockByNumber", ["latest", False], RpcBlock)
@@ -168,14 +177,14 @@ class Rpc:
         }
         return await self._call("eth_getLogs", [asked], list[RpcLog]) or []
 
-    async def published_rules(self, game: bytes, rules_hash: bytes) -> bytes | None:
-        """Return the rules document that the contract published for a game under a hash, None where it did not.
+    async def published_rules(self, game: bytes, rules_hash: bytes, first: int, last: int) -> bytes | None:
+        """Return the rules document that the contract published under a hash for a game in a range of blocks, if any.
 
         Raises:
-            TooMuchError: the provider does not look through the whole chain at once, even for one hash.
+            TooMuchError: the provider wants a smaller range.
         """
         topics = ["0x" + topic.hex() for topic in (TOPICS["RulesPublished"], game, rules_hash)]
-        asked = {"address": self.contract, "fromBlock": "0x0", "toBlock": "latest", "topics": topics}
+        asked = {"address": self.contract, "fromBlock": hex(first), "toBlock": hex(last), "topics": topics}
         for log in await self._call("eth_getLogs", [asked], list[RpcLog]) or []:
             try:
                 event = decode_log([bytes.fromhex(topic[2:]) for topic in log.topics], bytes.fromhex(log.data[2:]))
@@ -252,8 +261,11 @@ class Rpc:
                 raw = await answer.read()
         except (aiohttp.ClientError, OSError, RuntimeError) as error:  # a timeout is an OSError; RuntimeError: closed
             raise UnreachableError(f"the provider does not answer ({type(error).__name__})") from None
-        if answer.status >= 400 and not raw.lstrip().startswith((b"{", b"[")):
-            raise UnreachableError(f"the provider answered {answer.status}")
+        if answer.status in RATE_STATUSES or (answer.status >= 400 and not raw.lstrip().startswith((b"{", b"["))):
+            wait_s = retry_after_s(answer.headers.get("retry-after"), time.time())
+            raise UnreachableError(
+                f"the provider answered HTTP {answer.status}", status=answer.status, retry_after_s=wait_s
+            )
         return raw
 
 
@@ -268,6 +280,8 @@ def _result(answer: Answer[T]) -> T | None:
     fault = answer.error
     if fault is None:
         return answer.result
+    if rate_limited(fault.code, fault.message):
+        raise UnreachableError("the provider limits the rate")
     if fault.code in UNSUPPORTED_CODES:
         raise UnsupportedError(fault.code, fault.message)
     if TOO_MUCH.search(fault.message):
@@ -285,3 +299,8 @@ def _header(block: RpcBlock) -> Header:
         )
     except ValueError as error:
         raise MalformedError("a block without proper numbers") from error
+
+
+def as_block(header: Header) -> Block:
+    """Return a header as the values providers are compared by; what the indexer does not read is left empty."""
+    return Block(header.number, header.hash, header.parent, header.time_s, None, 0)

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 
 from indexer.boards import BoardConfig, boards_of_game
-from relay.config_sources import SourcedSettings
+from relay.config_sources import SourcedSettings, checked_endpoints
 from relay.submission import read_address
 
 DEFAULT_GAME = "streambeat"
@@ -18,7 +18,7 @@ DEFAULT_GAME = "streambeat"
 class IndexerSettings(SourcedSettings):
     """What an operator may decide about following and serving. Frozen; nothing secret is in its repr."""
 
-    rpc_url: str = Field("", repr=False, description="JSON-RPC of the chain")
+    rpc_url: str = Field("", repr=False, description="JSON-RPC of the chain, as the relay's")
     contract: str = Field("", description="address of Leaderboard")
     start_block: int = Field(0, ge=0, description="first block to read: the contract's deployment")
     indexer_poll_ms: int = Field(
@@ -31,6 +31,11 @@ class IndexerSettings(SourcedSettings):
     attestors: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="addresses that relays sign with (comma between them), beside those of relays on this database"
     )
+
+    @field_validator("rpc_url", mode="before")
+    @classmethod
+    def _endpoints(cls, value: object) -> str:
+        return checked_endpoints(value)
 
     @field_validator("attestors", mode="before")
     @classmethod

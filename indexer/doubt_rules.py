@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from indexer.chain import ChainError
 from indexer.doubt import SILENT_PATIENCE_S, Missing, rules_of
+from relay.chain_types import ChainError
 from relay.rules.ruleset import BoundRuleset, RulesetError
 
 AGAIN_S = 5.0  # until what was not found is looked for again

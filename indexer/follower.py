@@ -12,17 +12,19 @@ from contextlib import aclosing, suppress
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
-from indexer.ancestry import ChainIdentityError, ancestor_of, block_before, demand_same
+from indexer.ancestry import Alarm, Answers, ChainIdentityError, Past, Retreat, block_before, demand_same, no_alarm
 from indexer.backfill import Chunk, RangeSize, Source, chunks
 from indexer.boards import BoardConfig
-from indexer.chain import ChainError, MalformedError
+from indexer.chain import MalformedError
 from indexer.decoding import LogError, decode
-from indexer.events import Header, Mark, Recorded
+from indexer.events import Accepted, Header, Mark, Recorded
 from indexer.evidence import EvidenceSource
 from indexer.fold import BrokenChainError, Evidence
 from indexer.health import Health
+from indexer.pace import NO_BLOCK, Pace
 from indexer.reorg import confirmed, continues, linked
-from indexer.state import Identity, Outcome, State, Step, adopt
+from indexer.state import Audience, Identity, Outcome, State, Step, adopt
+from relay.chain_types import ChainError, ChainUnavailableError
 from relay.contract import game_key
 from relay.store.engine import StoreUnavailableError
 
@@ -30,12 +32,15 @@ BLOCKS_PER_STEP = 32
 BULK_BEHIND = 128  # more blocks than this behind what is safe: read as history, without a message for each score
 BACKOFF_S = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 CONFIRMATIONS = 12  # where the chain knows no `finalized`
-BROKEN_TRIES = 2  # refusals at one place before the last verified block is gone back to
+BROKEN_TRIES = 2  # refusals at one place before it is asked whether we lack something ourselves
+MOVES_MAX = 10  # times in a row that blocks do not follow each other, before the chain's moving is no excuse
+LIES = (BrokenChainError, LogError, MalformedError, ChainIdentityError)  # told by whoever was asked
+EXPECTED = (*LIES, ChainError, StoreUnavailableError)
 
 log = logging.getLogger(__name__)
 
 
-class Chain(Source, Protocol):
+class Chain(Source, Answers, Protocol):
     """What following needs of the chain."""
 
     async def identity(self) -> Identity:
@@ -47,11 +52,14 @@ class Chain(Source, Protocol):
     async def finalized(self) -> int | None:
         """Return the newest finalised block's number, None where there is no such notion."""
 
-    async def heads(self, games: Sequence[bytes], block: int) -> dict[bytes, bytes] | None:
-        """Return the contract's own heads after a block, None where that state is not at hand."""
+    def expect(self, chain_id: int, genesis: bytes) -> None:
+        """Ask only who is on this chain."""
+
+    def blame(self, why: str) -> None:
+        """Take note that what was given since the last head cannot be true."""
 
 
-class FollowerStore(Protocol):
+class FollowerStore(Past, Protocol):
     """What following needs of the database."""
 
     async def load(
@@ -75,19 +83,6 @@ class FollowerStore(Protocol):
     ) -> Outcome:
         """Fill in late evidence."""
 
-    async def event_marks(self, below: int) -> list[Mark]:
-        """Return the blocks under a number that had events, newest first."""
-
-
-class Audience(Protocol):
-    """Whoever is told what was committed."""
-
-    async def reset(self, state: State) -> None:
-        """Start from what is committed: after a start, or when memory had to be read anew."""
-
-    def tell(self, state: State, outcome: Outcome) -> None:
-        """Hear of one commit; the state has adopted it."""
-
 
 class Plan(NamedTuple):
     """What to follow, and how."""
@@ -96,7 +91,7 @@ class Plan(NamedTuple):
     boards: Mapping[str, Sequence[BoardConfig]] = MappingProxyType({})  # of each game, `default` first
     start_block: int = 0
     confirmations: int = 0  # 0: the chain's own finality, else 12
-    poll_s: float = 0.0  # 0: a tenth of the block time
+    poll_s: float = 0.0  # 0: a tenth of the block time; see `indexer.pace`
 
 
 class Follower:
@@ -110,19 +105,24 @@ class Follower:
         audiences: Sequence[Audience],
         plan: Plan,
         clock: Callable[[], float] = time.monotonic,
+        alarm: Alarm = no_alarm,
     ) -> None:
         self._chain, self._store, self._evidence, self._audiences = chain, store, evidence, audiences
         self._plan, self._clock = plan, clock
         self._names = {game_key(game): game for game in plan.games}
         self._boards = {game_key(game): plan.boards.get(game, (BoardConfig(),)) for game in plan.games}
         self._sizes = RangeSize()
-        self._block_s = 1.0
+        self._pace = Pace(plan.poll_s)
         self._started_s = clock()
+        self._moves = 0
+        self._strange: list[bytes] = []  # games that were refused and are not ours yet
         self._sweep = self._stale = False
         self._committing = asyncio.Lock()
         self._wake = asyncio.Event()
         self.state: State | None = None
         self.health = Health()
+        self._retreat = Retreat(chain, store, self.health, alarm)
+        self.subscribed: Callable[[], bool] = lambda: False  # whether somebody announces new blocks
 
     # ----------------------------------------------------------------------- the loop
 
@@ -133,32 +133,26 @@ class Follower:
             try:
                 busy = await self.step()
                 failures = 0
-            except (ChainError, LogError, BrokenChainError, ChainIdentityError, StoreUnavailableError) as error:
-                self._note(error)
-                failures += 1
-                busy = False
             except Exception as error:
-                log.exception("following failed")
+                if not isinstance(error, EXPECTED):
+                    log.exception("following failed")
+                    self.state = None
                 self._note(error)
-                self.state = None
                 failures += 1
                 busy = False
             if not busy:
                 await self._pause(failures)
 
     async def _pause(self, failures: int) -> None:
-        pause_s = BACKOFF_S[min(failures, len(BACKOFF_S)) - 1] if failures else self.poll_s
+        usual_s = self._pace.pause_s(self.health.head, subscribed=self.subscribed())
+        pause_s = BACKOFF_S[min(failures, len(BACKOFF_S)) - 1] if failures else usual_s
         with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), pause_s)
         self._wake.clear()
 
-    @property
-    def poll_s(self) -> float:
-        """Seconds between two questions for news: a fraction of the block time."""
-        return self._plan.poll_s or min(max(self._block_s / 10, 0.05), 1.0)
-
-    def wake(self) -> None:
-        """Ask for news now: somebody in this process knows of a new block."""
+    def wake(self, block: int = NO_BLOCK) -> None:
+        """Ask for news now: somebody knows of a new block, or announced this one."""
+        self._pace.announced(block)
         self._wake.set()
 
     def silent_s(self) -> float:
@@ -171,20 +165,17 @@ class Follower:
         self._wake.set()
 
     def _note(self, error: Exception) -> None:
-        known = isinstance(error, ChainError | LogError | BrokenChainError | ChainIdentityError | StoreUnavailableError)
-        before, self.health.trouble = (
-            self.health.trouble,
-            str(error) if known else f"internal error ({type(error).__name__})",
-        )
+        text = str(error) if isinstance(error, EXPECTED) else f"internal error ({type(error).__name__})"
         if isinstance(error, BrokenChainError):
-            self.health.broken = str(error)
+            self.health.broken = text
             self.health.broken_count += 1
         elif isinstance(error, ChainIdentityError):
-            self.health.wrong_chain = str(error)
-        if isinstance(error, StoreUnavailableError):
+            self.health.wrong_chain = text
+        elif isinstance(error, StoreUnavailableError):
             self.state = None  # whether the commit took effect is unknown: read anew
-        if self.health.trouble != before:
-            log.warning("following paused: %s", self.health.trouble)
+        if self.health.trouble != text:
+            log.warning("following paused: %s", text)
+        self.health.trouble = text
 
     async def step(self) -> bool:
         """Do the next thing there is to do; returns whether there may be more at once.
@@ -194,13 +185,24 @@ class Follower:
             BrokenChainError: the provider's events are not the contract's; nothing of them was kept.
             ChainError: the provider does not answer, or not sensibly.
         """
+        try:
+            return await self._step()
+        except LIES as lie:
+            self._chain.blame(str(lie))
+            raise
+
+    async def _step(self) -> bool:
         state = await self.connect() if self.state is None or self._stale else self.state
         if self.health.wrong_chain:
             await self._check_identity(state.identity)
-        head = await self._chain.head()
-        self.health.head = head.number
-        if self.health.broken_count >= BROKEN_TRIES and state.verified < state.tip:
-            return await self._rewind(state)
+        try:
+            head = await self._chain.head()
+        except ChainUnavailableError:
+            await self._check_identity(state.identity)  # nobody can be asked: of another chain, all of them?
+            raise
+        self.health.saw(head.number, self._clock())
+        if self.health.broken_count >= BROKEN_TRIES and await self._rewind(state):
+            return True
         if head.number <= state.tip.number:
             known = state.recent.get(head.number, head.hash)
             busy = await (self._settle(state, head) if known == head.hash else self._reorganise(state, head))
@@ -222,6 +224,8 @@ class Follower:
             ChainIdentityError: it is not.
         """
         state = await self._store.load(self._names, self._boards, self.health.progress)
+        if state is not None:
+            self._chain.expect(state.identity.chain_id, state.identity.genesis_hash)
         identity = await self._chain.identity()
         if state is None:
             await self._store.create(identity, await block_before(self._chain, self._plan.start_block))
@@ -250,7 +254,7 @@ class Follower:
         """Take in the next few blocks."""
         headers = await self._headers(state.tip.number + 1, head)
         if headers is None:
-            return False
+            return self._moved()
         if not continues(state.tip, headers):
             return await self._reorganise(state, head)
         await self._take(state, headers, head, None)
@@ -264,6 +268,14 @@ class Follower:
         headers = [header for header in await self._chain.headers(range(first, last + 1)) if header is not None]
         return headers if len(headers) == last - first + 1 and linked(headers) else None
 
+    def _moved(self) -> bool:
+        """The chain moved while it was read; a provider whose blocks never fit has no chain."""
+        self._moves += 1
+        if self._moves > MOVES_MAX:
+            self._moves = 0
+            raise MalformedError("the provider's blocks do not follow each other")
+        return False
+
     async def _take(self, state: State, headers: Sequence[Header], head: Header, rollback_to: Mark | None) -> None:
         first, last = headers[0].number, headers[-1].number
         logs, heads, final = await asyncio.gather(
@@ -276,7 +288,7 @@ class Follower:
         found = await self._evidence.find([fact.evidence_hash for fact in facts if isinstance(fact, Recorded)])
         await self._commit(state, Step(rollback_to, headers, facts, final, heads), found)
         self.health.broken = ""
-        self._learn_block_time(headers)
+        self._pace.took(headers)
 
     async def _catch_up(self, state: State, head: Header) -> bool:
         """Read history up to where it cannot be reorganised any more."""
@@ -324,38 +336,28 @@ class Follower:
     async def _reorganise(self, state: State, head: Header) -> bool:
         """Find where our chain and the provider's parted; replace what comes after, in one transaction."""
         await self._check_identity(state.identity)
-        ancestor = await ancestor_of(self._chain, state.marks())
-        if ancestor is None:
-            oldest = min(state.recent, default=state.tip.number + 1)
-            self.health.deep = f"a reorganisation deeper than block {oldest}, the oldest kept"
-            log.error("%s: reading again from the last common block", self.health.deep)
-            older = await self._store.event_marks(oldest)
-            ancestor = await ancestor_of(self._chain, older)
-        if ancestor is None:
-            ancestor = (await block_before(self._chain, state.start_block)).mark  # of the same chain: see identity
+        ancestor = await self._retreat.ancestor(state)
         if ancestor == state.tip:
             return False  # the chain came back to us
-        headers = [] if head.number <= ancestor.number else await self._headers(ancestor.number + 1, head)
-        if headers is None or (headers and not continues(ancestor, headers)):
-            return False  # it moved again
+        headers = await self._headers(ancestor.number + 1, head) if head.number > ancestor.number else None
+        if headers is None or not continues(ancestor, headers):
+            return self._moved()
+        if ancestor.number < state.final_block:
+            await self._retreat.past_finality(state, headers[0])
         self.health.reorganisations += 1
         depth = state.tip.number - ancestor.number
         log.warning("the chain was reorganised: %d blocks back to %d", depth, ancestor.number)
-        if headers:
-            await self._take(state, headers, head, ancestor)
-        else:
-            await self._commit(state, Step(ancestor, [], [], state.final_block), {})
+        await self._take(state, headers, head, ancestor)
         return True
 
     async def _rewind(self, state: State) -> bool:
-        """Go back to where the contract's heads were last seen to be ours: what came after lacks an event."""
-        here = (await self._chain.headers([state.verified.number]))[0]
-        if here is None or here.hash != state.verified.hash:
-            self.health.broken_count = 0
-            return False
-        log.warning("events are missing: reading again from block %d", state.verified.number)
-        await self._commit(state, Step(state.verified, [], [], state.final_block), {})
-        return True
+        """Read again what we read ourselves, if it is we who lack an event; returns whether it is."""
+        target = await self._retreat.lacking(state, self._strange)
+        self.health.broken_count, self._strange = 0, []
+        if target is not None:
+            log.error("events are missing: reading again from block %d", target.number)
+            await self._commit(state, Step(target, [], [], state.final_block), {})
+        return target is not None
 
     # ------------------------------------------------------------------------- commit
 
@@ -364,12 +366,14 @@ class Follower:
             try:
                 outcome = await self._store.commit(state, step, self._names, found)
             except BrokenChainError:
+                games = {fact.game for fact in step.facts if isinstance(fact, Accepted)}
+                self._strange = sorted(games - state.games.keys())
                 raise
             except Exception:
                 self.state = None  # out of date, or not known to be kept: read anew
                 raise
             self._adopt(state, outcome)
-        self.health.broken_count = 0
+        self.health.broken_count = self._moves = 0
 
     async def learn(self, found: Mapping[tuple[int, bytes], Evidence]) -> None:
         """Commit evidence, by (place, hash), that was found after its score."""
@@ -392,9 +396,3 @@ class Follower:
 
     def _answered(self, state: State) -> None:
         self.health.polled_at_s, self.health.trouble, self.health.tip = self._clock(), "", state.tip.number
-
-    def _learn_block_time(self, headers: Sequence[Header]) -> None:
-        blocks = headers[-1].number - headers[0].number
-        if blocks:
-            measured_s = (headers[-1].time_s - headers[0].time_s) / blocks
-            self._block_s += (measured_s - self._block_s) / 4

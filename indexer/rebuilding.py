@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from indexer.boards import BoardConfig
 from indexer.decoding import RpcLog
-from indexer.events import Header
+from indexer.events import Header, Mark
 from indexer.evidence import EvidenceSource
 from indexer.follower import Chain, Follower, Plan
 from indexer.state import Identity
@@ -56,6 +56,18 @@ class UpTo:
         if now is None or now.hash != self._last.hash:
             raise MovedError
         return now
+
+    def expect(self, chain_id: int, genesis: bytes) -> None:
+        """Ask only who is on this chain."""
+        self._chain.expect(chain_id, genesis)
+
+    def blame(self, why: str) -> None:
+        """Take note that what was given cannot be true."""
+        self._chain.blame(why)
+
+    async def confirms(self, mark: Mark) -> bool:
+        """Return whether others have this block, too."""
+        return await self._chain.confirms(mark)
 
     async def headers(self, numbers: Sequence[int]) -> list[Header | None]:
         """Return blocks by number."""

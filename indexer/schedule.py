@@ -6,15 +6,16 @@ for standings to be right.
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from indexer.chain import Rpc
+from indexer.chain_pool import ChainPool
 from indexer.evidence import EvidenceSource
 from indexer.follower import Follower
-from indexer.health import SILENT_S
+from indexer.health import SILENT_S, STALLED_S
 from indexer.store.access import Store
 from indexer.stream_ring import RING
 from relay.store.engine import StoreUnavailableError
@@ -33,8 +34,9 @@ log = logging.getLogger(__name__)
 class Jobs:
     """The indexer's periodic work."""
 
-    def __init__(self, follower: Follower, store: Store, evidence: EvidenceSource, rpc: Rpc) -> None:
-        self._follower, self._store, self._evidence, self._rpc = follower, store, evidence, rpc
+    def __init__(self, follower: Follower, store: Store, evidence: EvidenceSource, chain: ChainPool) -> None:
+        self._follower, self._store, self._evidence, self._chain = follower, store, evidence, chain
+        self._still_at: int | None = None  # block at which the connections were made anew
         self._look_after = -1
         self._scheduler: AsyncIOScheduler | None = None
 
@@ -96,7 +98,11 @@ class Jobs:
                 self._follower.reload()
 
     async def watch(self) -> None:
-        """Reconnect when the provider has been silent: a connection can hang without ever failing."""
-        if self._follower.silent_s() > SILENT_S:
-            log.warning("the provider has been silent for %d s: reconnecting", self._follower.silent_s())
-            await self._rpc.close()
+        """Connect anew when the provider is silent, and once when its head stands still: connections can hang."""
+        head, silent_s = self._follower.health.head, self._follower.silent_s()
+        if silent_s > SILENT_S:
+            log.warning("the provider has been silent for %d s: connecting anew", silent_s)
+        elif head == self._still_at or self._follower.health.still_s(time.monotonic()) <= STALLED_S:
+            return
+        self._still_at = head
+        await self._chain.close()

@@ -5,7 +5,7 @@ Pure. Rebuilt from the database at every start (`indexer.store.load`) and after 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from indexer.boards import BoardConfig
 from indexer.events import Fact, Header, Mark
@@ -138,6 +138,16 @@ class Outcome:
     messages: list[Published]
     recent: dict[int, bytes]
     windows: dict[int, Window] | None  # after a bulk step: read anew
+
+
+class Audience(Protocol):
+    """Whoever is told what was committed."""
+
+    async def reset(self, state: State) -> None:
+        """Start from what is committed: after a start, or when memory had to be read anew."""
+
+    def tell(self, state: State, outcome: Outcome) -> None:
+        """Hear of one commit; the state has adopted it."""
 
 
 def adopt(state: State, outcome: Outcome) -> None:

@@ -26,7 +26,7 @@ from indexer.messages import (
 from indexer.ordering import position
 from indexer.seasons import NEVER
 from indexer.standings import Draft, Standings
-from indexer.state import BoardState, Game, Outcome, Published, StandingRow, State, Turn, adopt
+from indexer.state import Audience, BoardState, Game, Outcome, Published, StandingRow, State, Turn, adopt
 from indexer.stream_ring import Told
 from relay.store.engine import StoreUnavailableError
 
@@ -53,16 +53,6 @@ class TailStore(Protocol):
 
     async def news(self, state: State, flags: Mapping[int, int]) -> News | None:
         """Return what follows a state, None where everything must be read anew."""
-
-
-class Audience(Protocol):
-    """Whoever is told what was committed."""
-
-    async def reset(self, state: State) -> None:
-        """Start from what is committed."""
-
-    def tell(self, state: State, outcome: Outcome) -> None:
-        """Hear of one commit; the state has adopted it."""
 
 
 class UnknownError(Exception):

@@ -7,10 +7,10 @@ it. Transactions go to all healthy ones. One endpoint costs no request more than
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 from relay.chain_endpoint import Endpoint
-from relay.chain_types import Block, ChainAnswerError, ChainError, ChainUnavailableError, Fees, Log, Receipt, SendAnswer
+from relay.chain_types import Block, ChainError, Fees, Log, Receipt, SendAnswer
 from relay.outbox import providers
 from relay.provider_pool import ProviderPool
 
@@ -142,21 +142,3 @@ class ChainPool(ProviderPool[Endpoint]):
             return None if receipt is None else receipt.block_hash == block_hash and not receipt.succeeded
 
         return await self._confirm(tells)
-
-    async def _confirm(self, tells: Callable[[Endpoint], Awaitable[bool | None]]) -> bool:
-        """Ask everyone who is still on this chain. The only one there is, is believed if it is."""
-        await self._ready()
-        if len(self._endpoints) == 1:
-            return await self._proved(0)
-
-        async def opinion(index: int) -> bool | None:
-            try:
-                return await tells(self._endpoints[index])
-            except ChainUnavailableError as error:
-                self._silent(index, str(error), error.retry_after_s)
-            except ChainAnswerError:
-                log.debug("no opinion", extra={"provider": self._names[index]})  # it no longer has that block's state
-            return None
-
-        fit = [index for index in providers.order(self._standings) if await self._proved(index)]
-        return providers.confirmed(await asyncio.gather(*map(opinion, fit)), len(self._endpoints))

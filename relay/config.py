@@ -5,12 +5,11 @@ Reads the environment, through `relay.config_sources`.
 
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 
-from relay.config_sources import SourcedSettings
+from relay.config_sources import HTTP, WEBSOCKET, SourcedSettings, checked_endpoints, endpoints
 from relay.outbox.fees import FeeKind
 
 
@@ -21,7 +20,8 @@ class Settings(SourcedSettings):
     rpc_url: str = Field(
         "",
         repr=False,
-        description="JSON-RPC of the chain; several: commas between, best first; empty: the embedded chain (`run`)",
+        description="JSON-RPC of the chain; several: commas between, best first; `ws://…` ones beside them announce "
+        "new blocks to the indexer; empty: the embedded chain (`run`)",
     )
     rpc_batch: int = Field(50, ge=1, le=1000, description="RPC calls in one request; halved where an endpoint refuses")
     rpc_rate: float = Field(0, ge=0, description="RPC calls a second to each endpoint at most; 0: no limit")
@@ -63,6 +63,11 @@ class Settings(SourcedSettings):
         default_factory=dict, repr=False, description="receivers of events, in TOML: `[webhooks.<name>]`"
     )
     deliver_webhooks: bool = Field(True, description="whether `run` and `relay` deliver; else `webhooks deliver` does")
+    sign_in_domains: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="further domains (`host` or `host:port`, comma between) whose pages sign players in; this server's "
+        "own and those of origins that games allow always do",
+    )
     receipt_days: int = Field(7, ge=1, le=365, description="how long a receipt may be carried to the chain")
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="how much is logged")
 
@@ -71,17 +76,10 @@ class Settings(SourcedSettings):
 
     @field_validator("rpc_url", mode="before")
     @classmethod
-    def _listed(cls, value: object) -> object:
-        return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+    def _endpoints(cls, value: object) -> str:
+        return checked_endpoints(value)
 
-    @field_validator("rpc_url")
-    @classmethod
-    def _http(cls, value: str) -> str:
-        if not all(map(_is_http, _urls(value))):
-            raise ValueError("a JSON-RPC endpoint's address begins with http:// or https://, host and port follow")
-        return value
-
-    @field_validator("gas_key_file", "gas_signer", mode="before")
+    @field_validator("gas_key_file", "gas_signer", "sign_in_domains", mode="before")
     @classmethod
     def _several(cls, value: object) -> object:
         if isinstance(value, Path):
@@ -90,25 +88,18 @@ class Settings(SourcedSettings):
 
     @property
     def rpc_urls(self) -> list[str]:
-        """The chain's endpoints, the preferred first."""
-        return _urls(self.rpc_url)
+        """The chain's endpoints that are asked, the preferred first."""
+        return endpoints(self.rpc_url, *HTTP)
+
+    @property
+    def head_urls(self) -> list[str]:
+        """The endpoints that announce new blocks."""
+        return endpoints(self.rpc_url, *WEBSOCKET)
 
     @property
     def embedded(self) -> bool:
         """Whether the system runs on its own embedded chain: the only case in which keys are made up."""
         return not self.rpc_urls
-
-
-def _urls(text: str) -> list[str]:
-    return text.replace(",", " ").split()
-
-
-def _is_http(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # no port, or half an IPv6 address
-        return False
 
 
 def settings(**overrides: Any) -> Settings:

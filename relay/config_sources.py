@@ -7,6 +7,7 @@ value is in the file it names), then the TOML file named by `FAIRSCORE_CONFIG`.
 import os
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 from pydantic.fields import FieldInfo
@@ -15,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from relay.errors import StartupError
 
 PREFIX = "FAIRSCORE_"
+HTTP, WEBSOCKET = ("http", "https"), ("ws", "wss")
 FROM_FILE = ("database_url", "rpc_url")  # these carry passwords and tokens
 
 
@@ -77,6 +79,35 @@ def _toml(settings_cls: type[BaseSettings], path: Path) -> TomlConfigSettingsSou
     ):
         raise StartupError(f"{PREFIX}CONFIG names {path}, where {unknown[0]!r} is no setting")
     return source
+
+
+def endpoints(text: str, *schemes: str) -> list[str]:
+    """The URLs of a list (commas or spaces between them) with one of these schemes, in its order."""
+    return [url for url in text.replace(",", " ").split() if _scheme(url) in schemes]
+
+
+def checked_endpoints(value: object) -> str:
+    """Return the endpoints of the chain, a list or commas between them, as one text.
+
+    Raises:
+        ValueError: one is no URL of an endpoint, or all of them only announce blocks.
+    """
+    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    named = text.replace(",", " ").split()
+    if len(endpoints(text, *HTTP, *WEBSOCKET)) < len(named):
+        raise ValueError("a JSON-RPC endpoint's address begins with http:// or https://, host and port follow")
+    if named and not endpoints(text, *HTTP):
+        raise ValueError("ws:// and wss:// endpoints only announce new blocks: name one with http:// or https:// too")
+    return text
+
+
+def _scheme(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        usable = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # no port, or half an IPv6 address
+        return ""
+    return parts.scheme if usable else ""
 
 
 class _FromFile(PydanticBaseSettingsSource):

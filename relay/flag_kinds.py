@@ -42,6 +42,17 @@ DOUBT_KINDS: dict[str, FlagKind] = {
     "SCORE_OUT_OF_RANGE": FlagKind("critical", "no relay signs a number of 2^63 or more: it is kept, never ranked"),
 }
 
+# The chain itself did what chains promise not to do (`indexer.ancestry`); what was shown as final is shown no more.
+CHAIN_KINDS: dict[str, FlagKind] = {
+    "FINALITY_BROKEN": FlagKind("critical", "scores that were final may be gone; receipts of them need another look"),
+    "REORG_DEEP": FlagKind("critical", "more was replaced than the indexer remembers; it read again from further back"),
+}
+
+# What somebody does to the relay itself; each is about an address or a key, none about a player.
+OPERATION_KINDS: dict[str, FlagKind] = {
+    "AUTHENTICATION_FAILED": FlagKind("warning", "somebody tries keys, or a game still sends one that is not valid"),
+}
+
 # A check switched to `flag` by the operator is shown even if the table does not name its code.
 OTHER = FlagKind("warning", "the operator asked for a flag")
 

@@ -253,3 +253,21 @@ class ProviderPool(Generic[E]):
             demoted = before.fault is None and self._standings[index].fault is not None
             if not demoted or self.leader() == index:
                 return index, head
+
+    async def _confirm(self, tells: Callable[[E], Awaitable[bool | None]]) -> bool:
+        """Ask everyone who is still on this chain. The only one there is, is believed if it is."""
+        await self._ready()
+        if len(self._endpoints) == 1:
+            return await self._proved(0)
+
+        async def opinion(index: int) -> bool | None:
+            try:
+                return await tells(self._endpoints[index])
+            except ChainUnavailableError as error:
+                self._silent(index, str(error), error.retry_after_s)
+            except ChainAnswerError:
+                log.debug("no opinion", extra={"provider": self._names[index]})  # it no longer has that block's state
+            return None
+
+        fit = [index for index in providers.order(self._standings) if await self._proved(index)]
+        return providers.confirmed(await asyncio.gather(*map(opinion, fit)), len(self._endpoints))

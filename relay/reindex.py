@@ -7,7 +7,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 from indexer.ancestry import ChainIdentityError
-from indexer.chain import ChainError, Rpc
+from indexer.chain_pool import connect
 from indexer.config import IndexerSettings
 from indexer.decoding import LogError
 from indexer.evidence import EvidenceSource, HttpEvidence
@@ -17,6 +17,7 @@ from indexer.post import alone
 from indexer.rebuilding import Compared, MovedError, Progress, from_chain, from_scores
 from indexer.store.access import Store
 from indexer.store.evidence import DatabaseEvidence
+from relay.chain_types import ChainError
 from relay.config import Settings
 from relay.deployment import DeploymentError
 from relay.devnet import Devnet, DevnetError
@@ -88,8 +89,8 @@ async def _again(
 
     footing = await stand(settings, devnet, known, lambda _: None, dev_keys=False, follows_only=True)
     stack.push_async_callback(footing.chain.close)
-    rpc = Rpc(footing.rpc_url, footing.contract)
-    stack.push_async_callback(rpc.close)
+    chain = connect(footing.rpc_url, footing.contract, footing.start_block)
+    stack.push_async_callback(chain.close)
     evidence: EvidenceSource = HttpEvidence(own.evidence_url) if own.evidence_url else DatabaseEvidence(database)
     stack.push_async_callback(evidence.close)
-    return await from_chain(store, rpc, evidence, plan._replace(start_block=footing.start_block), progress)
+    return await from_chain(store, chain, evidence, plan._replace(start_block=footing.start_block), progress)

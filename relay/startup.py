@@ -40,7 +40,7 @@ KnownContract = Callable[[int, bytes], Awaitable[bytes | None]]  # chain id, gen
 class Footing:
     """What everything else stands on. `start_block` is where the contract's history begins.
 
-    `read_keys` looks at the sources of the keys again. `rpc_url` is the endpoint that was asked first at the start.
+    `read_keys` looks at the sources of the keys again. `rpc_url` names all endpoints, as the setting does.
     """
 
     chain: ChainPool
@@ -262,7 +262,7 @@ async def stand(
         await chain.close()
         raise
     log.debug("contract %s on chain %d", checksum_address(found.contract), chain_id)
-    rpc_url = urls[chain.leader() or 0]
+    rpc_url = ",".join([*urls, *settings.head_urls])
     return Footing(chain, rpc_url, chain_id, genesis, found.contract, found.block_number, keys, read_keys)
 
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, select, union
 
 from indexer.boards import BoardConfig
+from indexer.doubt import FlagNews
 from indexer.events import Header, Mark
 from indexer.fold import Evidence
 from indexer.lease import TTL_MS, Alive, Held, Holder, free
@@ -20,6 +21,7 @@ from indexer.state import Identity, Outcome, State, Step
 from indexer.store import again, board_admin, bulk, leases, load
 from indexer.store import stream as log_of
 from indexer.store.again import Digest
+from indexer.store.alarm import raise_alarm
 from indexer.store.board_admin import BoardRow, By, Change, Put
 from indexer.store.commit import commit_step
 from indexer.store.learn import learn
@@ -88,6 +90,12 @@ class Store:
             return commit_step(connection, state, step, names=names, evidence=evidence, now_ms=now_ms)
 
         return await self._write(job)
+
+    async def alarm(self, state: State, code: str, reason: str) -> list[FlagNews]:
+        """Open a flag about the chain for every game; returns what auditors are shown of them."""
+        return await self._write(
+            lambda connection: raise_alarm(connection, state, code, reason, self.database.now_ms(connection))
+        )
 
     async def learn(
         self, state: State, found: Mapping[tuple[int, bytes], Evidence], names: dict[bytes, str]

@@ -72,7 +72,7 @@ def names(urls: Sequence[str]) -> list[str]:
     for url in urls:
         parts = urlsplit(url)
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or "?"
-        name = f"{host}:{parts.port or (443 if parts.scheme.lower() == 'https' else 80)}"
+        name = f"{host}:{parts.port or (443 if parts.scheme.lower() in {'https', 'wss'} else 80)}"
         seen[name] += 1
         found.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
     return found

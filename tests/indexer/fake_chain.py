@@ -7,10 +7,11 @@ with the compiled contract, so that this one is not believed blindly.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from indexer.chain import MalformedError, TooMuchError
+from indexer.chain import MalformedError, TooMuchError, as_block
 from indexer.decoding import RpcLog
-from indexer.events import Header
+from indexer.events import Header, Mark
 from indexer.state import Identity
+from relay.chain_types import Look, ProviderState
 from relay.contract import (
     TOPICS,
     Record,
@@ -92,6 +93,8 @@ class FakeChain:
         self.tamper: Callable[[list[RpcLog]], list[RpcLog]] = lambda logs: logs
         self.results_max = 10**9
         self.asked: list[tuple[int, int]] = []
+        self.blamed: list[str] = []
+        self.calls = 0
 
     @property
     def height(self) -> int:
@@ -203,6 +206,30 @@ class FakeChain:
         if len(found) > self.results_max:
             raise TooMuchError(-32005, f"query returned more than {self.results_max} results")
         return self.tamper(found)
+
+    async def look(self, heights: Sequence[int]) -> Look:
+        """What a pool of providers looks at."""
+        known = {number: self.blocks[number].header.hash for number in heights if number <= self.height}
+        return Look(self.chain_id, as_block(await self.head()), known)
+
+    async def published_rules(self, game: bytes, rules_hash: bytes, first: int, last: int) -> bytes | None:  # noqa: ARG002
+        """Nobody publishes rules here."""
+        return None
+
+    def expect(self, chain_id: int, genesis: bytes) -> None:
+        """There is nobody else to ask."""
+
+    def blame(self, why: str) -> None:
+        """There is nobody else to ask."""
+        self.blamed.append(why)
+
+    async def confirms(self, mark: Mark) -> bool:
+        """There is nobody else to ask."""
+        return mark.number <= self.height
+
+    def providers(self) -> list[ProviderState]:
+        """Nobody but this one."""
+        return [ProviderState("fake:1", True, self.height, 0, "")]
 
     async def close(self) -> None:
         """Nothing to let go of."""

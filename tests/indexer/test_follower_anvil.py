@@ -6,10 +6,12 @@ from random import Random
 
 import pytest
 
-from indexer.chain import ChainError, RefusedError, Rpc, UnreachableError
+from indexer.chain import RefusedError, Rpc, UnreachableError
+from indexer.chain_pool import ChainPool
 from indexer.decoding import decode
 from indexer.events import Accepted, Recorded, Ruled
 from indexer.follower import Plan
+from relay.chain_types import ChainError
 from relay.contract import game_key
 from relay.store.engine import Database, open_database
 from tests.conftest import Anvil, free_port
@@ -88,7 +90,7 @@ def test_any_history_on_anvil(anvil: Anvil, database: Database, seed: int) -> No
     async def scenario() -> None:
         twin, random = Twin(anvil, GAMES), Random(seed)
         rpc = Rpc(anvil.url, twin.contract)
-        watching = Watching(rpc, database, Plan(games=GAMES, confirmations=2))
+        watching = Watching(ChainPool([("anvil", rpc)]), database, Plan(games=GAMES, confirmations=2))
         try:
             await watching.follower.connect()
             reader = await watching.join()

@@ -96,8 +96,8 @@ def test_scores_of_the_embedded_chain_with_evidence_of_the_same_database(databas
                 start_block=deployment.block_number,
             )
             await service.start()
-            assert await service._rpc.published_rules(game_key(GAME), ground.rules) == DOCUMENT
-            assert await service._rpc.published_rules(game_key(GAME), keccak(b"other")) is None
+            assert await service._chain.published_rules(game_key(GAME), ground.rules) == DOCUMENT
+            assert await service._chain.published_rules(game_key(GAME), keccak(b"other")) is None
             at_once, later = evidence_for("sub_1"), evidence_for("sub_2")
             publish(database, at_once)
             await ground.record(deployment.address, 1, 100, at_once)
@@ -149,7 +149,9 @@ def test_evidence_of_a_database_without_the_relays_tables_is_not_found(database_
     database.close()
 
 
-@pytest.mark.parametrize(("rpc_url", "contract"), [("", "0x" + "11" * 20), ("http://127.0.0.1:1", ""), ("x", "0x1122")])
+@pytest.mark.parametrize(
+    ("rpc_url", "contract"), [("", "0x" + "11" * 20), ("http://127.0.0.1:1", ""), ("http://x", "0x1122")]
+)
 def test_what_is_missing_is_named(sqlite_url: str, rpc_url: str, contract: str) -> None:
     database = open_database(sqlite_url)
     with pytest.raises(ValueError, match=r"needs FAIRSCORE_"):

@@ -99,12 +99,24 @@ def test_one_file_serves_both_packages(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 @pytest.mark.parametrize(
-    "url", ["wss://chain/t0ken", "http:///t0ken", "http://chain:99999/t0ken", "http://[::1/t0ken", "http://chain:t0ken"]
+    "url", ["ftp://chain/t0ken", "http:///t0ken", "http://chain:99999/t0ken", "http://[::1/t0ken", "http://chain:t0ken"]
 )
 def test_the_chains_address_is_one(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     """Said at once, not after half a minute of trying, and without the token it may hold."""
     monkeypatch.setenv("FAIRSCORE_RPC_URL", f"http://good,{url}")
     with pytest.raises(ValidationError, match="http://") as caught:
+        settings()
+    assert "t0ken" not in str(caught.value)
+
+
+def test_endpoints_that_announce_blocks_are_apart_from_those_that_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """WebSocket endpoints alone are not enough: said at once."""
+    monkeypatch.setenv("FAIRSCORE_RPC_URL", "https://a/x, ws://b:8546 http://c wss://d")
+    assert settings().rpc_urls == ["https://a/x", "http://c"]
+    assert settings().head_urls == ["ws://b:8546", "wss://d"]
+    assert not settings().embedded
+    monkeypatch.setenv("FAIRSCORE_RPC_URL", "wss://chain/t0ken")
+    with pytest.raises(ValidationError, match="only announce new blocks") as caught:
         settings()
     assert "t0ken" not in str(caught.value)
 

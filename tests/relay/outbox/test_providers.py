@@ -71,7 +71,7 @@ def test_the_order_of_any_three_providers(faults: tuple[Fault | None, ...]) -> N
     standings = [standing_of(fault) for fault in faults]
     found = providers.order(standings)
     assert set(found) == {index for index, fault in enumerate(faults) if fault not in REFUSED}
-    places = {None: 0, **dict.fromkeys(DEMOTED, 1), Fault.LIED: 2}
+    places: dict[Fault | None, int] = {None: 0, **dict.fromkeys(DEMOTED, 1), Fault.LIED: 2}
     ranks = [places.get(faults[index], 3) for index in found]
     assert ranks == sorted(ranks)
     for rank in (0, 1, 2, 3):  # among equals the operator's order
