@@ -18,6 +18,7 @@ from relay.api.games import game_operations
 from relay.api.keys import key_operations
 from relay.api.outbox_parts import OutboxParts
 from relay.api.revocations import Revocations
+from relay.api.session_keys import identity_operations
 from relay.attestation import Domain
 from relay.chain_pool import ChainPool
 from relay.config import Settings
@@ -54,6 +55,7 @@ def openapi_document() -> bytes:
         administration = [
             *key_operations(database, writer, KeyRing(database, writer)),
             *game_operations(games, database, writer, GameWatch(games, database, _never)),
+            *identity_operations(relay.players, games, database, writer),
         ]
         listed = [*relay_operations(relay), *administration, *indexer.operations, *DevnetProxy(NOWHERE).operations()]
         document = document_of(listed)

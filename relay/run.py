@@ -27,6 +27,8 @@ from relay.api.devnet import DevnetProxy
 from relay.api.games import game_operations
 from relay.api.keys import key_operations
 from relay.api.operations import Operation
+from relay.api.session_keys import identity_operations
+from relay.api.sessions import own_domains
 from relay.api.webhook_metrics import webhook_families
 from relay.app import RelayService
 from relay.config import Settings
@@ -146,6 +148,8 @@ class Composition:
             relay = await self._start_relay(stack, service, database, writer)
             operations += key_operations(database, writer, keys)
             operations += game_operations(games, database, writer, service.game_watch)
+            own = own_domains(url, settings.sign_in_domains)
+            operations += identity_operations(service.players, games, database, writer, own, keys.forget)
             if webhooks is not None:
                 await self._start_webhooks(stack, webhooks, writer)
         if "indexer" in self._parts:

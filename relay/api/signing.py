@@ -6,7 +6,7 @@ Touches nothing. The same for every game; each game's key in the message is the 
 import msgspec
 
 from relay.api.operations import Answer, Call, Operation, answer
-from relay.attestation import NAME, SUBMIT_SCORE_FIELDS, VERSION, Domain
+from relay.attestation import NAME, SESSION_KEY_FIELDS, SUBMIT_SCORE_FIELDS, VERSION, Domain
 from relay.errors import SignerError
 from relay.keccak import checksum_address
 
@@ -47,9 +47,12 @@ class Signing:
         if domain is None:
             raise SignerError("The relay signs for no contract, so there is nothing a player could sign for.")
         contract = checksum_address(domain.contract)
-        fields = [TypedField(name, kind) for name, kind in SUBMIT_SCORE_FIELDS]
+        types = {
+            name: [TypedField(field, kind) for field, kind in fields]
+            for name, fields in (("SubmitScore", SUBMIT_SCORE_FIELDS), ("SessionKey", SESSION_KEY_FIELDS))
+        }
         shown = SigningDomain(NAME, VERSION, domain.chain_id, contract)
-        return answer(SigningDocument(shown, "SubmitScore", {"SubmitScore": fields}))
+        return answer(SigningDocument(shown, "SubmitScore", types))
 
     def operations(self) -> list[Operation]:
         """Return the declaration."""

@@ -15,6 +15,7 @@ from relay.api.games import game_operations
 from relay.api.keys import key_operations
 from relay.api.outbox_parts import OutboxParts
 from relay.api.revocations import Revocations
+from relay.api.session_keys import identity_operations
 from relay.attestation import Domain
 from relay.chain_pool import ChainPool
 from relay.game_watch import GameWatch
@@ -125,6 +126,7 @@ async def running(url: str, *games: GameConfig, signer: bool = True) -> AsyncIte
     ring, watch = KeyRing(database, writer), GameWatch(configured, database, _open)
     administration = [
         *key_operations(database, writer, ring),
+        *identity_operations(players, configured, database, writer, ("game.example",), ring.forget),
         *game_operations(configured, database, writer, watch),
     ]
     api = application(ready=ready, relay=parts, authenticate=ring, operations=administration)
