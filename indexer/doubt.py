@@ -118,6 +118,7 @@ class Document(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     received_at: int
     claim: dict[str, Any]
     checks: list[dict[str, Any]]
+    proof: dict[str, str] | None = None  # who signed it, where the player did
 
 
 def judge(event: Event, known: Known) -> Doubt | None:
