@@ -21,6 +21,7 @@ import { Subscription, backoffMs, sleep } from "./stream.js";
 
 export { FairscoreError, isRetryable, parseRetryAfter } from "./errors.js";
 export { fromHex, hashText, isPlayerAddress, keccak256, toChecksumAddress, toHex } from "./keccak.js";
+export { LocalKey } from "./local_key.js";
 export { SETTLED, roundPath } from "./rounds.js";
 export { canSeal, seal } from "./sealing.js";
 export { accountOf, findWallets, signInMessage, submitScoreDocument } from "./wallet.js";
@@ -195,15 +196,15 @@ export class Fairscore {
    * POST a JSON document; a retry after a lost answer carries the same idempotency key, so that it counts once.
    * @param {string} path
    * @param {unknown} document
-   * @param {{signal?: AbortSignal, budgetMs?: number, timeoutMs?: number, headers?: Record<string, string>}} [options]
+   * @param {{idempotencyKey?: string, signal?: AbortSignal, budgetMs?: number, timeoutMs?: number}} [options]
    * @returns {Promise<any>}
    * @throws {FairscoreError}
    */
-  async post(path, document, { headers, ...options } = {}) {
+  async post(path, document, { idempotencyKey = newIdempotencyKey(), ...options } = {}) {
     const { bytes } = await this.request(path, {
       ...options,
       method: "POST",
-      headers: { "Content-Type": "application/json", "Idempotency-Key": newIdempotencyKey(), ...headers },
+      headers: { "Content-Type": "application/json", "Idempotency-Key": idempotencyKey },
       body: JSON.stringify(document),
     });
     return JSON.parse(new TextDecoder().decode(bytes));
@@ -339,8 +340,8 @@ export class Fairscore {
 
   /**
    * Start a round: the relay's clock and seed from here on, one report.
-   * @param {{player?: string, playerId?: string, tournamentId?: string|null, chartId?: string, signal?: AbortSignal,
-   *   budgetMs?: number}} options one of player (an address) and playerId; no tournament: a free round of the game
+   * @param {{player?: string, playerId?: string, tournamentId?: string|null, chartId?: string,
+   *   idempotencyKey?: string, signal?: AbortSignal, budgetMs?: number}} options one of player (an address) and playerId; no tournament: a free round of the game
    * @returns {Promise<import("./rounds.js").Round>} keep it until the end: the encryption key is told only here
    */
   startRound(options) {
@@ -351,7 +352,8 @@ export class Fairscore {
    * Report a round's result, encrypted where the round came with a key and the browser can.
    * @param {import("./rounds.js").Round} round as `startRound` answered it
    * @param {Record<string, unknown>} scoreData
-   * @param {{signature?: string, deadline?: number, encrypt?: boolean, signal?: AbortSignal, budgetMs?: number}} [options]
+   * @param {{signature?: string, deadline?: number, encrypt?: boolean, idempotencyKey?: string, signal?: AbortSignal,
+   *   budgetMs?: number}} [options]
    * @returns {Promise<any>} the round as it is now, with what became of its submission
    * @throws {FairscoreError} refused (`code`, `reason`, `checks`)
    */

@@ -12,7 +12,7 @@ import { sleep } from "./stream.js";
  * @typedef {{_id: string, status: RoundState, playerId: string, tournamentId: string|null, seed?: string,
  *   expiresAt?: string, encryptionKeyId?: string|null, encryptionKey?: string|null, submissionId?: string|null,
  *   [name: string]: any}} Round
- * @typedef {{tournamentId: string, gameId: string, name: string, startsAt: string, endsAt: string|null,
+ * @typedef {{id: string, gameId: string, name: string, status: string, startsAt: string, endsAt: string|null,
  *   [name: string]: any}} Tournament
  */
 
@@ -34,8 +34,8 @@ export function roundPath({ _id, tournamentId }) {
 
 /**
  * @param {import("./fairscore.js").Fairscore} client
- * @param {{player?: string, playerId?: string, tournamentId?: string|null, chartId?: string, signal?: AbortSignal,
- *   budgetMs?: number}} who
+ * @param {{player?: string, playerId?: string, tournamentId?: string|null, chartId?: string, idempotencyKey?: string,
+ *   signal?: AbortSignal, budgetMs?: number}} who
  * @returns {Promise<Round>}
  */
 export async function startRound(client, { player, playerId, tournamentId, chartId, ...options }) {
@@ -48,7 +48,8 @@ export async function startRound(client, { player, playerId, tournamentId, chart
  * @param {import("./fairscore.js").Fairscore} client
  * @param {Round} round as `startRound` answered it
  * @param {Record<string, unknown>} scoreData
- * @param {{signature?: string, deadline?: number, encrypt?: boolean, signal?: AbortSignal, budgetMs?: number}} options
+ * @param {{signature?: string, deadline?: number, encrypt?: boolean, idempotencyKey?: string, signal?: AbortSignal,
+ *   budgetMs?: number}} options
  * @returns {Promise<any>}
  */
 export async function endRound(client, round, scoreData, { signature, deadline, encrypt, ...options }) {
