@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 
+from relay.client_address import Proxies
 from relay.config_sources import HTTP, WEBSOCKET, SourcedSettings, checked_endpoints, endpoints
 from relay.outbox.fees import FeeKind
 
@@ -68,6 +69,13 @@ class Settings(SourcedSettings):
         description="further domains (`host` or `host:port`, comma between) whose pages sign players in; this server's "
         "own and those of origins that games allow always do",
     )
+    address_limit: int = Field(
+        6000, ge=0, description="requests a minute from one address (IPv6: /64) to one process; 0 or loopback: no limit"
+    )
+    key_limit: int = Field(60_000, ge=0, description="requests a minute with one API key to one process; 0: no limit")
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="reverse proxies whose `X-Forwarded-For` is believed: addresses or networks, commas between"
+    )
     receipt_days: int = Field(7, ge=1, le=365, description="how long a receipt may be carried to the chain")
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="how much is logged")
 
@@ -79,7 +87,13 @@ class Settings(SourcedSettings):
     def _endpoints(cls, value: object) -> str:
         return checked_endpoints(value)
 
-    @field_validator("gas_key_file", "gas_signer", "sign_in_domains", mode="before")
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        Proxies(value)
+        return value
+
+    @field_validator("gas_key_file", "gas_signer", "sign_in_domains", "trusted_proxies", mode="before")
     @classmethod
     def _several(cls, value: object) -> object:
         if isinstance(value, Path):

@@ -24,6 +24,12 @@ FLAG_KINDS: dict[str, FlagKind] = {
     "COUNT_NEGATIVE": FlagKind("warning", "no counter of a game runs below zero"),
     "COMBO_EXCEEDS_HITS": FlagKind("warning", "a combo longer than all hits cannot be played"),
     "NOTES_EXCEED_TIME": FlagKind("warning", "faster than the densest chart"),
+    # Rounds: what the server's clock and the game's own server say.
+    "TIMING_IMPLAUSIBLE": FlagKind("warning", "a play cannot last longer than the round it was played in"),
+    "WALL_CLOCK_TOO_SHORT": FlagKind("warning", "a replay cannot last longer than the round it was played in"),
+    "WALL_CLOCK_DRIFT": FlagKind("warning", "the game ran slower than the clock: paused, or slowed down"),
+    "BACKEND_SCORE_MISMATCH": FlagKind("critical", "client and server of the same game saw different scores"),
+    "ABANDON_RATIO_HIGH": FlagKind("warning", "rounds are started and left until one suits: seeds are picked"),
     # Refused for coming too often.
     "RATE_LIMITED": FlagKind("warning", "many attempts in a minute: a retry loop, or somebody searching for a number"),
 }

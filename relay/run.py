@@ -7,7 +7,7 @@ it in the reverse order, within two seconds.
 import asyncio
 import gc
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Any
@@ -29,8 +29,10 @@ from relay.api.keys import key_operations
 from relay.api.operations import Operation
 from relay.api.session_keys import identity_operations
 from relay.api.sessions import own_domains
+from relay.api.shields import Shields
 from relay.api.webhook_metrics import webhook_families
 from relay.app import RelayService
+from relay.client_address import Proxies
 from relay.config import Settings
 from relay.deployment import DeploymentError
 from relay.devnet import Devnet, DevnetError
@@ -43,6 +45,7 @@ from relay.keccak import checksum_address
 from relay.keyring import DevKeysError
 from relay.private_file import KeyFileError
 from relay.rules.ruleset import RulesetError
+from relay.schedule import FLUSH_EVERY_S
 from relay.server import PortInUseError, Server, listen
 from relay.startup import Footing, games_of, publish, stand
 from relay.store import migrate
@@ -135,21 +138,19 @@ class Composition:
         stack.push_async_callback(writer.stop)
         games = games_of(settings, footing.chain_id)
         self._game_id = next(iter(games.by_id))
-        self._facts = [("contract", checksum_address(footing.contract)), ("chain id", str(footing.chain_id))]
-        if devnet is not None:
-            self._facts.append(("JSON-RPC", f"{url}/devnet/rpc"))
-            written = write_info(settings.home, url, footing, self._game_id, KeyStore(database))
-            self._facts.append(("API keys", written))
+        self._tell(footing, url, database if devnet is not None else None)
         keys = KeyRing(database, writer)
+        shields = Shields(settings.address_limit, settings.key_limit, Proxies(settings.trusted_proxies))
+
+        async def flush() -> int:
+            return await shields.report(database, writer) + await keys.flush()
+
         relay: RelayParts | None = None
         if "relay" in self._parts:
             inactive = await publish(footing, games, self._say)
-            service = RelayService(settings, database, writer, footing, games, inactive, keys.flush)
+            service = RelayService(settings, database, writer, footing, games, inactive, flush)
             relay = await self._start_relay(stack, service, database, writer)
-            operations += key_operations(database, writer, keys)
-            operations += game_operations(games, database, writer, service.game_watch)
-            own = own_domains(url, settings.sign_in_domains)
-            operations += identity_operations(service.players, games, database, writer, own, keys.forget)
+            operations += self._administration(service, database, writer, keys, url)
             if webhooks is not None:
                 await self._start_webhooks(stack, webhooks, writer)
         if "indexer" in self._parts:
@@ -157,13 +158,15 @@ class Composition:
             operations = [*indexer.operations, *operations]
         if alone:
             operations += flag_operations(database, writer, None)
+            stack.callback(asyncio.create_task(_repeat(flush)).cancel)
         return application(
             ready=self._ready,
             fetches=() if webhooks is None else (partial(webhook_families, webhooks.numbers),),
             relay=relay,
             authenticate=keys,
             operations=operations,
-            origins=games.origins(),
+            games=games,
+            shields=shields,
         )
 
     def _open(self, stack: AsyncExitStack) -> Database:
@@ -185,6 +188,25 @@ class Composition:
         noting = asyncio.create_task(self._note_attestor(service, DoubtTables(database, writer)))
         stack.callback(noting.cancel)
         return RelayParts(service.intake, database, service.revocations, service.outbox, service.players, service.head)
+
+    def _tell(self, footing: Footing, url: str, own: Database | None) -> None:
+        """Note what is told when all is ready; `own`: the database of an embedded chain, whose keys are written down."""
+        self._facts = [("contract", checksum_address(footing.contract)), ("chain id", str(footing.chain_id))]
+        if own is not None:
+            self._facts.append(("JSON-RPC", f"{url}/devnet/rpc"))
+            written = write_info(self._settings.home, url, footing, self._game_id, KeyStore(own))
+            self._facts.append(("API keys", written))
+
+    def _administration(
+        self, service: RelayService, database: Database, writer: Writer, keys: KeyRing, url: str
+    ) -> list[Operation]:
+        """Return the operations about who may play and call: keys, games, sessions."""
+        games, own = service.games, own_domains(url, self._settings.sign_in_domains)
+        return [
+            *key_operations(database, writer, keys),
+            *game_operations(games, database, writer, service.game_watch),
+            *identity_operations(service.players, games, database, writer, own, keys.forget),
+        ]
 
     def _webhooks_of(self, settings: Settings) -> WebhookProcess | None:
         if "relay" not in self._parts or not settings.webhooks or not settings.deliver_webhooks:
@@ -259,3 +281,11 @@ class Composition:
         player = checksum_address(secrets.token_bytes(20))
         page = self._indexer is not None
         greet(self._console, url, player if self._relay else "", self._game_id, self._facts, page=page)
+
+
+async def _repeat(flush: Callable[[], Awaitable[int]]) -> None:
+    """Write down the use of keys now and then, where no relay's clock does."""
+    while True:
+        await asyncio.sleep(FLUSH_EVERY_S)
+        with suppress(StoreUnavailableError):
+            await flush()

@@ -24,12 +24,17 @@ from relay.api.outbox_metrics import families
 from relay.api.outbox_parts import OutboxParts
 from relay.api.problems import problem_page
 from relay.api.revocations import Revocations, revocation_operations
+from relay.api.rounds import RoundParts, round_operations
+from relay.api.shields import Shields
 from relay.api.signing import Signing
 from relay.api.submissions import RulesetDocument, SubmissionDocument, SubmissionPage, SubmissionQuery, Submissions
 from relay.api.submit import SubmitScore
+from relay.api.tournaments import tournament_operations
 from relay.errors import PROBLEMS, CallerError
+from relay.games import Games
 from relay.intake import Intake
 from relay.players import Players
+from relay.round_desk import RoundDesk
 from relay.rules.registry import RULESETS
 from relay.store.engine import Database
 from relay.store.writer import Writer
@@ -83,7 +88,8 @@ def application(
     operations: Sequence[Operation] = (),
     numbers: Sequence[Numbers] = (),
     fetches: Sequence[Fetch] = (),
-    origins: frozenset[str] = frozenset(),
+    games: Games | None = None,
+    shields: Shields | None = None,
 ) -> Api:
     """Return the application: the relay's operations if there is a relay, `operations` of others, and the pages.
 
@@ -95,11 +101,13 @@ def application(
     if relay is not None:
         fetches = [*fetches, partial(families, relay.outbox)]
         listed = [*relay_operations(relay), *listed]
-        origins |= relay.intake.games.origins()
+        games = relay.intake.games
         sources.append(lambda: _intake_numbers(relay.intake))
+    if shields is not None:
+        sources.append(shields.numbers)
     listed += _system_operations(ready, Metrics(counts, sources, fetches))
     listed += page_operations(listed)
-    return Api(listed, authenticate, origins, counts)
+    return Api(listed, authenticate, games, counts, shields=shields)
 
 
 def relay_operations(relay: RelayParts) -> list[Operation]:
@@ -107,8 +115,14 @@ def relay_operations(relay: RelayParts) -> list[Operation]:
     attestor = relay.intake.attestor
     domain = attestor.domain if attestor is not None else None
     submissions = Submissions(relay.database, domain, relay.intake.games, relay.head)
+    submit = SubmitScore(relay.intake, relay.players)
+    database, writer, games = relay.database, relay.outbox.writer, relay.intake.games
+    desk = RoundDesk(database, writer, games, relay.players.domain)
+    rounds = RoundParts(relay.intake, submit, database, writer, relay.revocations, desk)
     return [
-        _submit_operation(SubmitScore(relay.intake, relay.players)),
+        _submit_operation(submit),
+        *round_operations(rounds),
+        *tournament_operations(rounds),
         Operation(
             "GET", "/api/submissions/{submissionId}", "One submission: status, checks, receipt, history",
             submissions.one, {200: SubmissionDocument}, ("SUBMISSION_UNKNOWN", "STORE_UNAVAILABLE"),

@@ -19,17 +19,17 @@ from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
 
 from relay import strict_json
 from relay.api import cors
+from relay.api.admission import Admission, Nowhere, Origins
 from relay.api.bodies import ClientGoneError, read_body
-from relay.api.operations import Answer, Authenticate, Call, Credential, Operation, Receive, Scope, Send
+from relay.api.operations import Answer, Authenticate, Call, Headers, Operation, Receive, Scope, Send
 from relay.api.problems import problem
+from relay.api.security import secured
+from relay.api.shields import Shields
 from relay.errors import CallerError, FairscoreError, FieldError, OurError, WorldError
 from relay.store.engine import StoreUnavailableError
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._~:@/+=-]{1,128}")
 WHOLE = re.compile(r"-?[0-9]{1,18}")
-BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/=-]{1,512}) *", re.IGNORECASE)
-SECRET = re.compile(r"[A-Za-z0-9._~+/=-]{1,512}")
-SECRET_ROLE = "server"  # the only role whose key may come in an operation's own header
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +48,13 @@ class Api:
         self,
         operations: Iterable[Operation],
         authenticate: Authenticate | None = None,
-        origins: frozenset[str] = frozenset(),
+        origins: Origins | None = None,
         observe: Observe | None = None,
         routes: Sequence[BaseRoute] = (),
+        shields: Shields | None = None,
     ) -> None:
-        self._authenticate = authenticate
-        self._cors = cors.Policy(origins)
+        self._origins = origins or Nowhere()
+        self._admission = Admission(authenticate, shields, self._origins)
         self._observe = observe
         self._id_prefix = f"req_{secrets.token_hex(6)}"
         self._id_count = itertools.count(1)
@@ -109,7 +110,7 @@ class Api:
             request_id = given.decode()
         else:
             request_id = f"{self._id_prefix}{next(self._id_count):x}"
-        call = Call(scope, headers, request_id, self._identify)
+        call = Call(scope, headers, request_id, self._admission.identify)
         call.path = scope.get("path_params", {})
         return call
 
@@ -127,7 +128,7 @@ class Api:
         try:
             if operation is None or not operation.socket:
                 raise CallerError("NOT_FOUND", "There is no WebSocket at this address.")  # noqa: TRY301 - answered below
-            await self._admit(operation, call)
+            await self._admission.admit(operation, call)
             if operation.query is not None:
                 call.query = read_query(operation.query, scope["query_string"])
             await operation.endpoint(call, receive, send_noting)  # type: ignore[call-arg]
@@ -143,8 +144,9 @@ class Api:
                 raise CallerError("NOT_FOUND", "There is nothing at this address.")  # noqa: TRY301 - one place answers
             operation = place.methods.get(method)
             if operation is None:
+                self._admission.judge_origin(call)
                 return _other_method(place, method, call)
-            await self._admit(operation, call)
+            await self._admission.admit(operation, call)
             if operation.socket:
                 raise _upgrade_required()  # noqa: TRY301 - one place answers
             if operation.query is not None:
@@ -159,80 +161,41 @@ class Api:
         except Exception as error:  # noqa: BLE001 - each becomes an answer, and what nobody expected is logged there
             return _problem_of(error, call)
 
-    async def _admit(self, operation: Operation, call: Call) -> None:
-        """Find the caller's credential and compare its role with the operation's.
-
-        A presented key that is not valid is refused even where none is needed: its owner must learn of it.
-        """
-        presented = call.headers.get(b"authorization")
-        if presented is not None:
-            call.credential = await self._credential(presented)
-        if operation.secret_header is not None:
-            call.credential = await self._of_secret(operation.secret_header, call)
-        if operation.roles is None:
-            return
-        if call.credential is None:
-            raise unauthenticated("This operation needs a key.", presented=False)
-        if call.credential.role not in operation.roles:
-            allowed = ", ".join(sorted(operation.roles))
-            raise forbidden_role(call.credential.role, allowed)
-
-    async def _credential(self, presented: bytes) -> Credential:
-        found = BEARER.fullmatch(presented.decode("latin-1"))
-        return await self._identify("" if found is None else found[1])
-
-    async def _of_secret(self, header: bytes, call: Call) -> Credential | None:
-        """Return whose key is in the operation's own header; without one, what the bearer key has found."""
-        presented = call.headers.get(header)
-        if presented is None:
-            return call.credential
-        found = SECRET.fullmatch(presented.decode("latin-1").strip())
-        credential = await self._identify("" if found is None else found[0])
-        if credential.role != SECRET_ROLE:
-            raise forbidden_role(credential.role, SECRET_ROLE)
-        if call.credential is not None and call.credential.key_id != credential.key_id:
-            detail = f"Authorization and {header.decode()} bring different keys: send one of them."
-            raise unauthenticated(detail, presented=True)
-        return credential
-
-    async def _identify(self, key: str) -> Credential:
-        credential = None
-        if key and self._authenticate is not None:
-            credential = await self._authenticate(key)
-        if credential is None:
-            raise unauthenticated("The key presented is unknown, expired or revoked.", presented=True)
-        return credential
-
     async def _send(self, answered: Answer, operation: Operation | None, call: Call, send: Send) -> None:
         status, body, media_type, extra = answered
         headers = [(b"x-request-id", call.request_id.encode())]
         if status != 204:
             headers.append((b"content-type", media_type))
             headers.append((b"content-length", b"%d" % len(body)))
-        headers += self._cors.headers(call.headers.get(b"origin"), operation, call.origin_allowed)
-        headers += extra
+        headers += self._shared(operation, call)
+        headers += secured(extra, private=call.credential is not None)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         silent = call.scope["method"] == "HEAD"
         await send({"type": "http.response.body", "body": b"" if silent else body})
+
+    def _shared(self, operation: Operation | None, call: Call) -> Headers:
+        """Return which page may read the answer."""
+        return cors.headers(call.headers.get(b"origin"), operation, call.origin_allowed, self._origins.origins())
 
     async def _stream(self, operation: Operation, call: Call, receive: Receive, send: Send) -> Answer | None:
         """Run a plain ASGI endpoint; an error before its first byte becomes a problem, later ones end the stream."""
         started = False
         added = [(b"x-request-id", call.request_id.encode())]
-        added += self._cors.headers(call.headers.get(b"origin"), operation, call.origin_allowed)
+        added += self._shared(operation, call)
 
         async def send_with_headers(message: Any) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                message = {**message, "headers": [*message.get("headers", ()), *added]}
+                own = secured(tuple(message.get("headers", ())), private=call.credential is not None)
+                message = {**message, "headers": [*own, *added]}
             await send(message)
             if call.scope["method"] == "HEAD":  # that was all of the answer
                 await send({"type": "http.response.body", "body": b""})
                 raise ClientGoneError
 
         try:
-            await self._admit(operation, call)
+            await self._admission.admit(operation, call)
             if operation.query is not None:
                 call.query = read_query(operation.query, call.scope["query_string"])
             await operation.endpoint(call, receive, send_with_headers)  # type: ignore[call-arg]
@@ -289,7 +252,7 @@ async def _refuse_socket(answered: Answer, call: Call, send: Send) -> None:
     headers = [
         (b"x-request-id", call.request_id.encode()),
         (b"content-type", answered.media_type),
-        *answered.headers,
+        *secured(answered.headers, private=False),
     ]
     await send({"type": "websocket.http.response.start", "status": answered.status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": answered.body})
@@ -299,19 +262,6 @@ def _upgrade_required() -> CallerError:
     """Return the 426 (RFC 9110, section 15.5.22) of a plain request where a WebSocket is."""
     headers = {"Upgrade": "websocket", "Connection": "upgrade"}
     return CallerError("UPGRADE_REQUIRED", "This address takes a WebSocket handshake (RFC 6455).", headers=headers)
-
-
-def unauthenticated(detail: str, *, presented: bool) -> CallerError:
-    """Return the 401 of a missing or (RFC 6750 section 3.1) of an invalid key."""
-    challenge = 'Bearer realm="fairscore"' + (', error="invalid_token"' if presented else "")
-    return CallerError("NOT_AUTHENTICATED", detail, headers={"WWW-Authenticate": challenge})
-
-
-def forbidden_role(role: str, allowed: str) -> CallerError:
-    """Return the 403 of a valid key whose role may not do this."""
-    challenge = 'Bearer realm="fairscore", error="insufficient_scope"'
-    detail = f"A {role} key may not do this; it takes one of: {allowed}."
-    return CallerError("FORBIDDEN_ROLE", detail, headers={"WWW-Authenticate": challenge})
 
 
 def read_query(kind: type[msgspec.Struct], query_string: bytes) -> msgspec.Struct:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from relay.api import answers
 from relay.api.accepted import accepted
-from relay.api.asgi import forbidden_role, unauthenticated
+from relay.api.admission import forbidden_role, unauthenticated
 from relay.api.idempotency import idempotency_key, scope_of
 from relay.api.operations import PLAYER, Answer, Call, Credential, Headers
 from relay.api.prefer import Preference, preference

@@ -17,7 +17,8 @@ PURE = {
     "relay.signing_policy", "relay.transactions", "relay.outbox.pace", "relay.proof", "relay.siwe", "relay.payload",
     "relay.chain_decode", "relay.chain_endpoint", "relay.chain_limits", "relay.outbox.providers",
     "relay.webhooks.messages", "relay.webhooks.order", "relay.webhooks.retries",
-    "relay.chain_types", "relay.guard.limits", "relay.guard.flags", "relay.guard.rounds",
+    "relay.chain_types", "relay.guard.limits", "relay.guard.flags", "relay.guard.shield",
+    "relay.guard.failures", "relay.client_address", "relay.api.security", "relay.api.cors", "relay.guard.rounds",
     "relay.rounds", "relay.seeds", "indexer.doubt",
     "indexer.standings", "indexer.reorg",
 }  # fmt: skip

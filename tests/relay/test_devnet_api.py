@@ -10,13 +10,14 @@ import httpx2
 from relay.api.asgi import Api
 from relay.api.devnet import BODY_MAX, PATH, DevnetProxy
 from relay.devnet import Devnet
+from relay.games import GameConfig, Games
 
 
 def test_the_proxy(tmp_path: Path) -> None:
     async def run() -> None:
         devnet = await Devnet.start(tmp_path)
         proxy = DevnetProxy(devnet.rpc_url)
-        api = Api(proxy.operations(), origins=frozenset({"*"}))
+        api = Api(proxy.operations(), origins=Games([GameConfig("any", allowed_origins=("*",))]))
         transport = httpx2.ASGITransport(app=api)
         async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
 
