@@ -190,7 +190,7 @@ class Composition:
         return RelayParts(service.intake, database, service.revocations, service.outbox, service.players, service.head)
 
     def _tell(self, footing: Footing, url: str, own: Database | None) -> None:
-        """Note what is told when all is ready; `own`: the database of an embedded chain, whose keys are written down."""
+        """Note what is told when all is ready. `own`: the embedded chain's database, whose keys are written down."""
         self._facts = [("contract", checksum_address(footing.contract)), ("chain id", str(footing.chain_id))]
         if own is not None:
             self._facts.append(("JSON-RPC", f"{url}/devnet/rpc"))
