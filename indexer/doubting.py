@@ -125,7 +125,8 @@ class Doubting:
                 busy = False
             if not busy:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), AGAIN_EVERY_S)
+                    async with asyncio.timeout(AGAIN_EVERY_S):
+                        await self._news.wait()
                 self._news.clear()
 
     async def reset(self, state: State) -> None:  # noqa: ARG002 - every audience hears the state

@@ -147,7 +147,8 @@ class Follower:
         usual_s = self._pace.pause_s(self.health.head, subscribed=self.subscribed())
         pause_s = BACKOFF_S[min(failures, len(BACKOFF_S)) - 1] if failures else usual_s
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), pause_s)
+            async with asyncio.timeout(pause_s):
+                await self._wake.wait()
         self._wake.clear()
 
     def wake(self, block: int = NO_BLOCK) -> None:

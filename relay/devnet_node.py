@@ -186,7 +186,8 @@ class Node:
                 await self._make_block(sleep)
             elif self._trailing() < CONFIRMATIONS:
                 try:
-                    await asyncio.wait_for(self._wake.wait(), max(due, EMPTY_PACE_S))
+                    async with asyncio.timeout(max(due, EMPTY_PACE_S)):
+                        await self._wake.wait()
                 except TimeoutError:
                     await self._make_block(sleep)
             else:

@@ -53,5 +53,6 @@ class Wakeup:
     async def wait(self) -> None:
         """Return when there may be news."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._news.wait(), SAFETY_S if self._listening else POLL_S)
+            async with asyncio.timeout(SAFETY_S if self._listening else POLL_S):
+                await self._news.wait()
         self._news.clear()

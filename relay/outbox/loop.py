@@ -140,7 +140,8 @@ class Outbox:
         poll_ms = self.desk.poll_ms
         wait_ms = poll_ms if self._waits_ms is None else min(poll_ms, self._waits_ms)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), wait_ms / 1000)
+            async with asyncio.timeout(wait_ms / 1000):
+                await self._wake.wait()
 
     async def step(self) -> None:
         """Do one round of the loop: (1, 2) observe and settle, (3, 4) sign, send again, raise, (5) fill.
