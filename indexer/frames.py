@@ -41,9 +41,12 @@ class Wire(Protocol):
     def opening(self, retry_ms: int) -> bytes:
         """Return what comes before everything else."""
 
+    def pack(self, frames: bytes) -> bytes:
+        """Return some frames as the connection carries them: the same bytes for every reader, made once."""
+
 
 class ServerSentEvents:
-    """WHATWG HTML, section 9.2."""
+    """WHATWG HTML, section 9.2, in the chunked coding of HTTP/1.1 (RFC 9112, section 7.1)."""
 
     number = 0
 
@@ -62,6 +65,10 @@ class ServerSentEvents:
     def opening(self, retry_ms: int) -> bytes:
         """Return how long a client waits before it connects again."""
         return b"retry: %d\n\n" % retry_ms
+
+    def pack(self, frames: bytes) -> bytes:
+        """Return one chunk; nothing for nothing, because an empty chunk would end the body."""
+        return b"%x\r\n%b\r\n" % (len(frames), frames) if frames else b""
 
 
 class WebSocketText:
@@ -84,6 +91,10 @@ class WebSocketText:
     def opening(self, retry_ms: int) -> bytes:  # noqa: ARG002 - a WebSocket client decides by itself
         """Return nothing."""
         return b""
+
+    def pack(self, frames: bytes) -> bytes:
+        """Return them as they are: each says how long it is."""
+        return frames
 
 
 def text_frame(body: bytes) -> bytes:

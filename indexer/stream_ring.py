@@ -15,6 +15,7 @@ from indexer.state import BoardState
 RING = 10_000  # messages per board that a reader may have missed and still resume
 CHUNK_BYTES = 32 * 1024  # of one write to one reader: what a slow connection may hold of ours at a time
 COALESCE_BYTES = 256 * 1024  # a reader who fell further behind than this gets the sum of what it missed
+BLOCKS_KEPT = 64  # for readers at different places; those who have everything need one
 FLAGS_KEPT = 100  # of a game, which an authorised reader is sent first
 
 
@@ -60,15 +61,24 @@ class Message:
 
 
 class Place:
-    """A reader's place: what it was sent, and what it asked for."""
+    """A reader's place: what it was sent, and what it asked for. Those who have everything share one."""
 
-    __slots__ = ("cursor", "flags", "opening", "player", "promised", "wire")
+    __slots__ = ("cursor", "flags", "player", "promised", "wire")
 
-    def __init__(self, wire: Wire, opening: bytes, player: str | None, *, flags: bool) -> None:
-        self.wire, self.opening, self.player = wire, opening, player
-        self.cursor: int | None = None  # the next seq to write; None: a snapshot first
+    def __init__(
+        self, wire: Wire, player: str | None = None, *, flags: bool = False, cursor: int | None = None
+    ) -> None:
+        self.wire, self.player = wire, player
+        self.cursor = cursor  # the next seq to write; None: a snapshot first
         self.promised = 0  # up to this seq every message is written, however far behind the reader is
         self.flags: int | None = 0 if flags else None  # the next flag to write; None: may not see them
+
+
+class Block(NamedTuple):
+    """What a reader is sent at once, as its connection carries it, and its cursor then."""
+
+    data: bytes
+    cursor: int
 
 
 class FlagRing:
@@ -82,12 +92,12 @@ class FlagRing:
         if not self._kept or seq > self._kept[-1][0]:
             self._kept = [*self._kept[1 - FLAGS_KEPT :], (seq, body)]
 
-    def behind(self, place: Place) -> bytes:
-        """Return the frames of the flags a reader was not sent yet, and move its place."""
+    def behind(self, place: Place) -> Block | None:
+        """Return the flags a reader was not sent yet."""
         if place.flags is None or not self._kept or self._kept[-1][0] < place.flags:
-            return b""
-        since, place.flags = place.flags, self._kept[-1][0] + 1
-        return b"".join(place.wire.aside("flag", body) for seq, body in self._kept if seq >= since)
+            return None
+        frames = (place.wire.aside("flag", body) for seq, body in self._kept if seq >= place.flags)
+        return Block(place.wire.pack(b"".join(frames)), self._kept[-1][0] + 1)
 
 
 class Ring:
@@ -99,6 +109,7 @@ class Ring:
         self._first = board.seq + 1  # seq of the oldest message
         self._bytes = 0
         self._snapshot: tuple[tuple[int, int, int], dict[Wire, bytes]] | None = None
+        self._blocks: dict[tuple[Wire, int], Block] = {}  # made since the last message, by where they begin
 
     @property
     def next_seq(self) -> int:
@@ -111,6 +122,7 @@ class Ring:
         self.board, self.epoch = board, epoch
         unbroken = _unbroken(tail, board.seq) if kept else []
         self._messages = []
+        self._blocks.clear()
         self._first = board.seq + 1 - len(unbroken)
         for message in unbroken:
             self.append(message)
@@ -118,6 +130,7 @@ class Ring:
 
     def append(self, told: Told) -> None:
         """Put one committed message behind the others."""
+        self._blocks.clear()
         self._bytes += len(told.body)
         self._messages.append(Message(*told, self._bytes))
         if len(self._messages) > RING + RING // 4:  # now and then, because cutting a list's front costs its length
@@ -145,12 +158,12 @@ class Ring:
         return place.cursor is None or place.cursor < self._first
 
     def snapshot(self, wire: Wire) -> bytes:
-        """Return the framed snapshot of now; encoded once however many ask."""
+        """Return the packed snapshot of now; encoded once however many ask."""
         version = (self.epoch, self.board.seq, self.block_number)
         if self._snapshot is None or self._snapshot[0] != version:
             body = self.snapshot_of(self.board.window.top(), self.board.seq)
-            framed = {one: one.event(self.epoch, self.board.seq, "snapshot", body) for one in WIRES}
-            self._snapshot = (version, framed)
+            packed = {one: one.pack(one.event(self.epoch, self.board.seq, "snapshot", body)) for one in WIRES}
+            self._snapshot = (version, packed)
         return self._snapshot[1][wire]
 
     def snapshot_of(self, rows: list[Row], seq: int) -> bytes:
@@ -163,32 +176,29 @@ class Ring:
         )  # fmt: skip
         return encode(body)
 
-    def next_bytes(self, place: Place, cache: dict[tuple[Wire, int], tuple[bytes, int]]) -> bytes:
-        """Return what a reader gets next and move its place; empty where it has everything.
+    def next_block(self, place: Place) -> Block | None:
+        """Return what a reader at some place gets next, None where it has everything.
 
-        `cache` holds the blocks made since the ring last changed.
+        Empty where nothing up to the block's cursor concerns the one player it asked for.
         """
-        before, place.opening = place.opening, b""
-        if place.flags is not None:
-            before += self.flags.behind(place)
         if self.begins(place):
-            place.cursor = self.next_seq
-            return before + self.snapshot(place.wire)
+            return Block(self.snapshot(place.wire), self.next_seq)
         at = place.cursor or 0
         if at == self.next_seq:
-            return before
+            return None
         if place.player is not None:
-            block, place.cursor = self._block(place.wire, at, place.player)
-            return before + block
-        if (place.wire, at) not in cache:
-            cache[place.wire, at] = self._block(place.wire, at, None)
-        block, place.cursor = cache[place.wire, at]
-        return before + block
+            return self._block(place.wire, at, place.player)
+        found = self._blocks.get((place.wire, at))
+        if found is None:
+            if len(self._blocks) >= BLOCKS_KEPT:
+                self._blocks.clear()
+            found = self._blocks[place.wire, at] = self._block(place.wire, at, None)
+        return found
 
-    def _block(self, wire: Wire, at: int, player: str | None) -> tuple[bytes, int]:
-        """Return the frames of the next messages from `at` on, one chunk of them, and where the next chunk begins."""
+    def _block(self, wire: Wire, at: int, player: str | None) -> Block:
+        """Return the frames of the next messages from `at` on, one chunk of them."""
         frames: list[bytes] = []
-        size = 0
+        size, cursor = 0, self.next_seq
         for index in range(at - self._first, len(self._messages)):
             message = self._messages[index]
             if player is None or message.concerns(player):
@@ -196,8 +206,9 @@ class Ring:
                 frames.append(framed)
                 size += len(framed)
             if size >= CHUNK_BYTES:
-                return b"".join(frames), self._first + index + 1
-        return b"".join(frames), self.next_seq
+                cursor = self._first + index + 1
+                break
+        return Block(wire.pack(b"".join(frames)), cursor)
 
 
 def _unbroken(tail: Sequence[Told], seq: int) -> list[Told]:

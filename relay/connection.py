@@ -10,6 +10,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from relay.api.operations import PIPE
 from relay.api.problems import problem
 from relay.errors import CallerError
 
@@ -19,7 +20,10 @@ SWEEP_S = 5.0
 
 
 class Connection(HttpToolsProtocol):
-    """An HTTP/1.1 connection whose refusals below the application are problem+json with a request id, too."""
+    """An HTTP/1.1 connection whose refusals below the application are problem+json with a request id, too.
+
+    It is the `Pipe` of an answer whose body the application codes itself (`transfer-encoding: chunked`).
+    """
 
     _unused = 0  # bytes received since the parser last delivered something
     _since: float | None = None  # when the request being received began, None between requests
@@ -28,6 +32,43 @@ class Connection(HttpToolsProtocol):
         """Start the clock: a connection is made to send a request."""
         super().connection_made(transport)
         self._since = self.loop.time()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the request: it knows this connection, and together they would wait for a collection."""
+        super().connection_lost(exc)
+        self.scope = None  # type: ignore[assignment]
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the transport over and be forgotten, as above: the parser knows this connection, too."""
+        super().handle_websocket_upgrade()
+        self.scope = None  # type: ignore[assignment]
+        self.parser = None  # type: ignore[assignment]
+
+    def on_message_begin(self) -> None:
+        """Offer the application the connection itself."""
+        super().on_message_begin()
+        self.scope["extensions"] = {PIPE: self}  # type: ignore[dict-item]
+
+    def write(self, data: bytes) -> bool:
+        """Send bytes of a body that has begun; False, and nothing is sent, where the connection is full or gone."""
+        if self.flow.write_paused or self.transport.is_closing():
+            return False
+        self.transport.write(data)
+        return True
+
+    async def room(self) -> None:
+        """Wait until the connection takes more.
+
+        Raises:
+            ConnectionError: it is gone.
+        """
+        await self.flow.drain()
+        if self.transport.is_closing():
+            raise ConnectionError
+
+    def abort(self) -> None:
+        """Let go of the connection and of all that it did not send yet."""
+        self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; refuse when it only swallows."""

@@ -5,7 +5,6 @@ cookies, so a foreign page learns no more than its visitor could without it.
 """
 
 import asyncio
-from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Annotated
 
@@ -17,7 +16,7 @@ from indexer.frames import WEBSOCKET
 from indexer.reading import Reading
 from indexer.stream import Hub, Wish
 from relay import strict_json
-from relay.api.operations import FRAMES, Call, Operation, Receive, Response, Send
+from relay.api.operations import PIPE, Call, Operation, Pipe, Receive, Response, Scope, Send
 from relay.errors import CallerError, FairscoreError
 
 HELLO_S = 10.0
@@ -46,10 +45,13 @@ _hello = msgspec.json.Decoder(Hello)
 class SocketLink:
     """One WebSocket connection, already accepted or not."""
 
+    __slots__ = ("_receive", "_send", "abort", "accepted", "room", "write")
     wire = WEBSOCKET
 
-    def __init__(self, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._receive, self._send = receive, send
+        pipe: Pipe = scope["extensions"][PIPE]
+        self.write, self.room, self.abort = pipe.write, pipe.room, pipe.abort
         self.accepted = False
 
     async def accept(self) -> None:
@@ -57,10 +59,6 @@ class SocketLink:
         if not self.accepted:
             self.accepted = True
             await self._send({"type": "websocket.accept"})
-
-    def write(self, block: bytes) -> Awaitable[None]:
-        """Write some frames; waits while the connection is full."""
-        return self._send({"type": FRAMES, "frames": block})
 
     async def gone(self) -> None:
         """Wait until the client has left; what it says is ignored."""
@@ -95,7 +93,7 @@ class Sockets:
     async def socket(self, call: Call, receive: Receive, send: Send) -> None:
         """Write the stream until either side ends it."""
         board = self._wishes.board(call)
-        link = SocketLink(receive, send)
+        link = SocketLink(call.scope, receive, send)
         wish = self._wishes.of(call, call.query.after or "", call.query.player, call.credential)
         await receive()  # `websocket.connect`
         if call.query.hello is not None:

@@ -3,7 +3,6 @@
 Touches HTTP through ASGI only; the writing is done by `indexer.stream`.
 """
 
-from collections.abc import Awaitable
 from functools import partial
 
 from indexer.api.params import LIST_ERRORS, PATHS, Player, StreamQuery, address
@@ -21,7 +20,7 @@ from indexer.messages import (
 )
 from indexer.reading import Reading
 from indexer.stream import Hub, Wish
-from relay.api.operations import Call, Credential, Operation, Receive, Response, Send
+from relay.api.operations import PIPE, Call, Credential, Operation, Pipe, Receive, Response, Scope, Send
 from relay.errors import CallerError, WorldError
 
 Events = Snapshot | ScoreMessage | StandingMessage | AbsentMessage | FinalMessage | RetractMessage | SeasonMessage
@@ -31,6 +30,7 @@ STREAM_ERRORS = (*LIST_ERRORS, "PLAYER_INVALID")
 HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store, no-transform"),
+    (b"transfer-encoding", b"chunked"),  # as the frames come already: the same chunk for every reader
     (b"x-accel-buffering", b"no"),  # nginx would hold events back
 ]
 
@@ -53,18 +53,17 @@ keeps the connection."""
 class SseLink:
     """One event stream's connection."""
 
+    __slots__ = ("_receive", "_send", "abort", "room", "write")
     wire = SSE
 
-    def __init__(self, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._receive, self._send = receive, send
+        pipe: Pipe = scope["extensions"][PIPE]
+        self.write, self.room, self.abort = pipe.write, pipe.room, pipe.abort
 
     async def accept(self) -> None:
         """Answer 200 and leave the body open."""
         await self._send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-
-    def write(self, block: bytes) -> Awaitable[None]:
-        """Write some frames; waits while the connection is full."""
-        return self._send({"type": "http.response.body", "body": block, "more_body": True})
 
     async def gone(self) -> None:
         """Wait until the client has left."""
@@ -120,7 +119,7 @@ class Streams:
         board = self._wishes.board(call)
         last = call.headers.get(b"last-event-id", b"").decode("latin-1") or call.query.after or ""
         wish = self._wishes.of(call, last, call.query.player, call.credential)
-        if not await self._hub.serve(board, SseLink(receive, send), wish):
+        if not await self._hub.serve(board, SseLink(call.scope, receive, send), wish):
             raise full()
 
     def operations(self) -> list[Operation]:

@@ -17,7 +17,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 JSON = b"application/json"
 BODY_MAX = 256 * 1024
-FRAMES = "fairscore.frames"  # ASGI message of our own WebSocket server: `frames`, bytes that are framed already
+PIPE = "fairscore.pipe"  # ASGI extension of our own server: the connection as a `Pipe`
 PUBLIC = None  # `roles` of an operation that anybody may call
 PLAYER = "player"  # the role that a session's token has
 
@@ -99,6 +99,23 @@ class Response(NamedTuple):
     type: Any = None
     description: str = ""
     media_type: str = "application/json"
+
+
+class Pipe(Protocol):
+    """A connection whose answer has begun, for bytes that many are sent: coded once, without a message for each."""
+
+    def write(self, data: bytes) -> bool:
+        """Send these bytes; False, and nothing is sent, where the connection is full or gone."""
+
+    async def room(self) -> None:
+        """Wait until the connection takes more.
+
+        Raises:
+            ConnectionError: it is gone.
+        """
+
+    def abort(self) -> None:
+        """Let go of the connection and of all that it did not send yet."""
 
 
 Endpoint = Callable[[Call], Awaitable[Answer]]

@@ -5,12 +5,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from indexer.api.stream import SseLink
 from indexer.archive import Archive
 from indexer.boards import BoardConfig
 from indexer.fold import Evidence
 from indexer.follower import Chain, Follower, Plan
-from indexer.frames import parse_event_id
+from indexer.frames import SSE, Wire, parse_event_id
 from indexer.messages import checksummed
 from indexer.ordering import block_of, log_index_of
 from indexer.standings import Standings
@@ -42,7 +41,12 @@ class NoEvidence:
 
 
 class Reader:
-    """A client: applies a snapshot and every message after it; checks that no number is missing or repeated."""
+    """A client: applies a snapshot and every message after it; checks that no number is missing or repeated.
+
+    It is its own `Link`: what the hub writes it has read.
+    """
+
+    wire: Wire = SSE
 
     def __init__(self, earlier: "Reader | None" = None) -> None:
         self.rows: dict[str, dict[str, Any]] = dict(earlier.rows) if earlier else {}
@@ -58,11 +62,29 @@ class Reader:
         self._gone = asyncio.Event()
         self._buffer = b""
 
-    async def send(self, message: Any) -> None:
-        """Take bytes as a browser would."""
-        if message["type"] != "http.response.body":
-            return
-        *frames, self._buffer = (self._buffer + message["body"]).split(b"\n\n")
+    async def accept(self) -> None:
+        """Nothing to answer."""
+
+    def write(self, data: bytes) -> bool:
+        """Take one chunk as a browser would."""
+        size, _, chunk = data.partition(b"\r\n")
+        assert len(chunk) == int(size, 16) + 2
+        self._take(chunk[:-2])
+        return True
+
+    async def room(self) -> None:
+        """There is always room."""
+
+    async def finish(self) -> None:
+        """The server has ended it."""
+
+    def abort(self) -> None:
+        """The server has cut it off."""
+        self._gone.set()
+
+    def _take(self, block: bytes) -> None:
+        """Read some of the body."""
+        *frames, self._buffer = (self._buffer + block).split(b"\n\n")
         for frame in frames:
             fields = dict(line.split(": ", 1) for line in frame.decode().split("\n") if not line.startswith(":"))
             if "data" in fields:
@@ -102,10 +124,9 @@ class Reader:
         self.rows, self.total = {row["player"]: row for row in data["rows"]}, data["total"]
         self.season = data["season"]["name"]
 
-    async def receive(self) -> dict[str, Any]:
-        """Say that the client is gone, once it is."""
+    async def gone(self) -> None:
+        """Wait until it leaves."""
         await self._gone.wait()
-        return {"type": "http.disconnect"}
 
     async def leave(self) -> None:
         """Close the connection."""
@@ -176,7 +197,7 @@ class Watching:
         """Open a stream; a client whose connection was lost keeps what it knew and asks for what it missed."""
         reader = Reader(earlier)
         wish = Wish(parse_event_id(reader.last_id))
-        reader.task = asyncio.create_task(self.hub.serve(board, SseLink(reader.receive, reader.send), wish))
+        reader.task = asyncio.create_task(self.hub.serve(board, reader, wish))
         await asyncio.sleep(0)
         return reader
 

@@ -28,16 +28,18 @@ from starlette.responses import Response, StreamingResponse  # noqa: E402
 from starlette.routing import Route  # noqa: E402
 
 from indexer import stream_ring  # noqa: E402
-from indexer.api.socket import SocketLink  # noqa: E402
-from indexer.api.stream import SseLink  # noqa: E402
+from indexer.api.socket import Sockets  # noqa: E402
+from indexer.api.stream import Streams  # noqa: E402
 from indexer.boards import BoardConfig  # noqa: E402
 from indexer.events import Mark  # noqa: E402
 from indexer.messages import Board, FinalMessage  # noqa: E402
+from indexer.reading import Reading  # noqa: E402
 from indexer.seasons import ALL_TIME  # noqa: E402
 from indexer.standings import Standings  # noqa: E402
-from indexer.state import BoardState, Identity, Outcome, Published, State  # noqa: E402
-from indexer.stream import Hub, Wish  # noqa: E402
+from indexer.state import BoardState, Game, Identity, Outcome, Published, State  # noqa: E402
+from indexer.stream import Hub  # noqa: E402
 from indexer.window import Window  # noqa: E402
+from relay.api.asgi import Api  # noqa: E402
 from relay.server import Server, listen  # noqa: E402
 
 EVENT_BYTES = 200
@@ -53,7 +55,7 @@ def event(seq: int) -> bytes:
 
 
 class Ours:
-    """The hub, behind the server and the links that `fairscore` has."""
+    """The hub behind the API and the server that `fairscore` has."""
 
     def __init__(self) -> None:
         # Here nobody is spared anything: the others' readers get every event, so ours must, too.
@@ -61,12 +63,17 @@ class Ours:
         config = BoardConfig()
         mark = Mark(1, bytes(32))
         state = State(Identity(1, b"", b"", b""), 0, mark, 0, 0, mark, 1)
+        state.games[bytes(32)] = Game(1, bytes(32), "game", bytes(32), 0)
         state.boards[1] = BoardState(
             1, 1, Board("game", "default"), config, ALL_TIME, Standings(config), Window(config)
         )
         self._state = state
         self._message = FinalMessage(0, "", "", [], 0)
         self._hub = Hub(_no_tail)
+        nothing: Any = None  # no database: streams are served from memory
+        reading = Reading(lambda: state, nothing, nothing)
+        self._api = Api([*Streams(reading, self._hub).operations(), *Sockets(reading, self._hub).operations()])
+        self.close_streams = self._hub.close_streams
 
     async def start(self) -> None:
         """Make the channel."""
@@ -87,12 +94,12 @@ class Ours:
             Outcome(state.tip, 0, 0, state.verified, 1, {}, [], {}, [], {}, told, {}, None),
         )
 
+    def last_id(self) -> str:
+        """Where a reader that has everything would resume."""
+        return f"1-{self._state.boards[1].seq}"
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "websocket":
-            await receive()
-            await self._hub.serve(1, SocketLink(receive, send), Wish())
-        else:
-            await self._hub.serve(1, SseLink(receive, send), Wish())
+        await self._api(scope, receive, send)
 
 
 async def _no_tail(_log: int, _limit: int) -> list[stream_ring.Told]:
@@ -165,8 +172,8 @@ def rss_kb() -> int:
 class Commands:
     """What the benchmark asks of a server process."""
 
-    def __init__(self, app: Any) -> None:
-        self._app, self._seq = app, 0
+    def __init__(self, app: Any, server: Any) -> None:
+        self._app, self._server, self._seq = app, server, 0
 
     def _events(self, count: int) -> list[bytes]:
         self._seq += count
@@ -192,13 +199,25 @@ class Commands:
         """Memory, CPU seconds so far and readers."""
         return {"rss": rss_kb(), "cpu": time.process_time(), "readers": self._app.readers()}
 
+    async def place(self, _: int) -> dict[str, Any]:
+        """Where readers resume who have everything."""
+        return {"last_id": self._app.last_id()}
+
+    async def stop(self, _: int) -> dict[str, Any]:
+        """End as at SIGTERM; seconds until the server let go of everything."""
+        began = time.monotonic()
+        self._server.stop()
+        while self._server.server_state.connections or self._server.server_state.tasks:  # noqa: ASYNC110 - uvicorn's
+            await asyncio.sleep(0.005)
+        return {"seconds": time.monotonic() - began}
+
 
 async def serve(name: str, port: int) -> None:
     """Serve until standard input ends."""
     app = CONTESTANTS[name]()
     await app.start()
     if name.startswith("ours"):
-        server: uvicorn.Server = Server(app, lambda: None)
+        server: uvicorn.Server = Server(app, app.close_streams)
         listener = listen("127.0.0.1", port)
         serving = server.serve(sockets=[listener])
     else:
@@ -206,7 +225,7 @@ async def serve(name: str, port: int) -> None:
         server = uvicorn.Server(config)
         serving = server.serve()
     running = asyncio.ensure_future(serving)
-    commands, loop = Commands(app), asyncio.get_running_loop()
+    commands, loop = Commands(app, server), asyncio.get_running_loop()
 
     def obey() -> None:
         for line in sys.stdin:
@@ -219,6 +238,7 @@ async def serve(name: str, port: int) -> None:
 
     threading.Thread(target=obey, daemon=True).start()
     await running
+    await asyncio.Event().wait()  # until standard input ends
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The readers of the fan-out benchmark: one process with many connections that count what arrives, and how late.
 
-python readers.py <port> <how many> <sse|ws>     then one JSON command per line on standard input
+python readers.py <port> <how many> <sse|ws|others>     then one JSON command per line on standard input
 """
 
 import asyncio
@@ -14,11 +14,12 @@ from typing import Any
 import uvloop
 
 MARK = b'"t":'
-PLAIN = b"GET / HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n"
-UPGRADE = (
-    b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-)
+REQUESTS = {
+    "others": b"GET / HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n",
+    "sse": b"GET /api/leaderboards/game/default/stream%b HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n",
+    "ws": b"GET /api/leaderboards/game/default/ws%b HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+    b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+}
 
 
 class Tally:
@@ -43,6 +44,7 @@ class Reader(asyncio.Protocol):
         self._end = b""
 
     def connection_made(self, transport: Any) -> None:
+        self.transport = transport
         transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
@@ -66,12 +68,25 @@ class Reader(asyncio.Protocol):
 async def read(port: int, count: int, kind: str) -> None:
     """Connect, then answer commands until standard input ends."""
     loop, tally = asyncio.get_running_loop(), Tally()
-    request = UPGRADE if kind == "ws" else PLAIN
-    kept = [await loop.create_connection(lambda: Reader(request, tally), "127.0.0.1", port) for _ in range(count)]
+    request = REQUESTS[kind]
+
+    async def connect(after: bytes) -> list[Reader]:
+        asked = request.replace(b"%b", after)
+        made = [loop.create_connection(lambda: Reader(asked, tally), "127.0.0.1", port) for _ in range(count)]
+        return [reader for _, reader in await asyncio.gather(*made)]
+
+    kept = await connect(b"")
 
     async def answer(asked: dict[str, Any]) -> dict[str, Any]:
         if asked["do"] == "clear":
             tally.clear()
+            return {}
+        if asked["do"] == "leave":
+            for reader in kept:
+                reader.transport.abort()
+            return {}
+        if asked["do"] == "return":
+            kept[:] = await connect(b"?after=" + asked["last_id"].encode())
             return {}
         deadline = time.monotonic() + asked["timeout_s"]
         while tally.events < asked["events"] and time.monotonic() < deadline:  # noqa: ASYNC110 - costs arrivals nothing

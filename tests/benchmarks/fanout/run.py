@@ -3,8 +3,9 @@
     python tests/benchmarks/fanout/run.py [--smoke] [--subscribers 100,1000,5000] [--runs 3]
 
 Events of 200 bytes over loopback; readers are another process. Burst: groups of 100 as fast as possible. Steady: ten
-events a second. Memory: the server's resident growth per open connection. Every event must reach every reader, or the
-run is void. Writes `.benchmarks/fanout.json`.
+events a second. Memory: the server's resident growth per open connection. Return (ours only: the others cannot resume):
+all readers lose their connection, come back at once and are sent the 100 events they missed. Stop (ours): the server's
+end with all streams open. Every event must reach every reader, or the run is void. Writes `.benchmarks/fanout.json`.
 """
 
 import argparse
@@ -25,7 +26,17 @@ from tests.harness.process import free_port  # noqa: E402 - needs the path above
 
 HERE = Path(__file__).parent
 NAMES = ("ours-sse", "ours-ws", "queues", "sse-starlette")
-UNITS = ("burst/s", "burst us CPU", "steady p50 ms", "steady p99 ms", "steady us CPU", "KB/connection")
+UNITS = (
+    "burst/s",
+    "burst us CPU",
+    "steady p50 ms",
+    "steady p99 ms",
+    "steady us CPU",
+    "KB/connection",
+    "return s",
+    "stop s",
+)
+MISSED = 100
 STEADY = 30  # events: three seconds
 BURST_DELIVERIES = 2_000_000  # in all, for ours; the slower ones get a tenth
 
@@ -75,26 +86,55 @@ def published(server: Child, readers: Child, do: str, count: int, subscribers: i
     return {**found, "rate": expected / found["seconds"], "cpu_us": cpu_s / expected * 1e6}
 
 
+def wait_for(server: Child, subscribers: int) -> None:
+    """Wait until so many streams are open."""
+    while server.ask("look")["readers"] != subscribers:
+        time.sleep(0.02)
+
+
+def returned(server: Child, readers: Child, subscribers: int) -> float:
+    """Let all readers lose their connection and come back; seconds until each has what it missed.
+
+    Raises:
+        LostError: not everything arrived.
+    """
+    last_id = server.ask("place")["last_id"]
+    readers.ask("leave")
+    wait_for(server, 0)
+    server.ask("burst", count=MISSED)
+    readers.ask("clear")
+    began = time.monotonic()
+    readers.ask("return", last_id=last_id)
+    expected = MISSED * subscribers
+    found = readers.ask("wait", events=expected, timeout_s=60)
+    if found["events"] != expected:
+        raise LostError(f"{found['events']} of {expected} deliveries after coming back")
+    return time.monotonic() - began
+
+
 def measure(name: str, subscribers: int, *, smoke: bool) -> dict[str, float]:
     """One contestant with so many subscribers."""
     port = free_port()
     server = Child("contestants.py", name, str(port))
     idle = server.ask("look")["rss"]
     time.sleep(0.3)  # it listens soon after it answers
-    readers = Child("readers.py", str(port), str(subscribers), "ws" if name.endswith("ws") else "sse")
+    ours = name.startswith("ours")
+    readers = Child("readers.py", str(port), str(subscribers), name.removeprefix("ours-") if ours else "others")
     try:
         readers.ask("clear")
-        while server.ask("look")["readers"] < subscribers:
-            time.sleep(0.02)
+        wait_for(server, subscribers)
         published(server, readers, "burst", 100, subscribers)  # warm
         memory_kb = (server.ask("look")["rss"] - idle) / subscribers
         steady = published(server, readers, "steady", 5 if smoke else STEADY, subscribers)
-        deliveries = BURST_DELIVERIES // (1 if name.startswith("ours") else 10) // (50 if smoke else 1)
+        deliveries = BURST_DELIVERIES // (1 if ours else 10) // (50 if smoke else 1)
         burst = published(server, readers, "burst", max(100, deliveries // subscribers // 100 * 100), subscribers)
+        return_s = returned(server, readers, subscribers) if ours else 0.0
+        stop_s = server.ask("stop")["seconds"] if ours else 0.0
     finally:
         readers.end()
         server.end()
-    values = (burst["rate"], burst["cpu_us"], steady["p50_ms"], steady["p99_ms"], steady["cpu_us"], memory_kb)
+    values = (burst["rate"], burst["cpu_us"], steady["p50_ms"], steady["p99_ms"], steady["cpu_us"], memory_kb,
+              return_s, stop_s)  # fmt: skip
     return dict(zip(UNITS, values, strict=True))
 
 
