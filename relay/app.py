@@ -6,7 +6,7 @@ Touches nothing itself; wires the parts together and starts and stops them in or
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from relay import continuity
+from relay import continuity, round_desk
 from relay.api.outbox_parts import OutboxParts
 from relay.api.revocations import Revocations
 from relay.config import Settings
@@ -23,6 +23,7 @@ from relay.players import Players
 from relay.progress import Progress
 from relay.readiness import Readiness
 from relay.rotation import EVERY_S, Rotation
+from relay.round_desk import RoundDesk
 from relay.schedule import Jobs
 from relay.startup import Footing
 from relay.store import intake as submissions
@@ -67,7 +68,10 @@ class RelayService:
         )
         opening = Opening(chain, footing.contract, footing.keys.admin, database, writer, self._next_round)
         self.game_watch = GameWatch(games, database, opening)
-        self._jobs = Jobs(self.intake, flush_keys, [(self.rotation.look, EVERY_S), (self.game_watch.look, LOOK_S)])
+        self._desk = RoundDesk(database, writer, games, footing.domain)
+        looks = [(self.rotation.look, EVERY_S), (self.game_watch.look, LOOK_S)]
+        rounds = [(self._desk.expire, round_desk.EVERY_S), (self._desk.commit_seeds, round_desk.SEEDS_EVERY_S)]
+        self._jobs = Jobs(self.intake, flush_keys, [*looks, *rounds])
 
     async def start(self) -> None:
         """Store the rules, resume what was on its way, start the clock.

@@ -222,6 +222,20 @@ def report(found: Round, submission_id: str, claim_hash: bytes, score: int, refu
     return replace(told, state=State.ACCEPTED)
 
 
+def as_reported(found: Round, *, held: bool) -> Round:
+    """Return the round as its report left it, whatever became of it since: what its first answer shows."""
+    at_ms = found.reported_at_ms or found.updated_at_ms
+    before = not held and (found.needs_confirmation or (found.said_at_ms or 0) <= at_ms)
+    return replace(
+        found,
+        state=State.REPORTED if held else State.ACCEPTED,
+        updated_at_ms=at_ms,
+        due_at_ms=at_ms + found.confirmation_timeout_s * 1000 if held else None,
+        said=found.said if before else None,
+        reason=None,
+    )
+
+
 # ------------------------------------------------------------------ the confirmation
 
 

@@ -91,7 +91,11 @@ def read(body: bytes, games: Games, default_game: str | None = None) -> Submissi
         raise CallerError("GAME_UNKNOWN", f"This relay does not serve a game named {request.game_id[:64]!r}.")
     if not game.rules.ruleset.takes_replay and len(body) > BODY_MAX:
         raise CallerError("BODY_TOO_LARGE", f"Bodies for this game are limited to {BODY_MAX} bytes.")
-    player = read_address(request.player_address, "/playerAddress")
+    return understood(request, game, read_address(request.player_address, "/playerAddress"))
+
+
+def understood(request: "ScoreSubmission[Any]", game: Game, player: bytes) -> Submission:
+    """Return a request that was read, as the rest of the system knows it."""
     score_data = canonical_ascii(request.score_data)
     claim_json = _claim_bytes(request, score_data)
     text = "0x" + player.hex()

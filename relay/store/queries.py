@@ -57,6 +57,13 @@ def submission(connection: Connection, submission_id: str) -> Whole | None:
     return Whole(row, body, steps, tried, revocations.shown(connection, submission_id))
 
 
+def scored(connection: Connection, submission_id: str) -> tuple[str, int | None, int] | None:
+    """Return a submission's status, score and evidence level."""
+    columns = (submissions.c.status, submissions.c.score, submissions.c.evidence_level)
+    row = connection.execute(select(*columns).where(submissions.c.id == submission_id)).first()
+    return None if row is None else (row.status, row.score, row.evidence_level)
+
+
 def next_round(connection: Connection, game_id: str) -> int:
     """Return the round number that the game's next accepted submission is given."""
     return connection.scalar(select(round_counters.c.next).where(round_counters.c.game_id == game_id)) or 1

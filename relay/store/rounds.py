@@ -72,6 +72,11 @@ def due(c: Connection, now_ms: int) -> list[Round]:
     return [_round(row) for row in c.execute(query.with_for_update(skip_locked=True))]
 
 
+def any_due(c: Connection, now_ms: int) -> bool:
+    """Whether some round's deadline has passed."""
+    return c.execute(select(rounds.c.id).where(rounds.c.due_at_ms <= now_ms).limit(1)).first() is not None
+
+
 def unreported(c: Connection, game_id: str, player: bytes) -> list[Round]:
     """Lock a player's rounds that wait for their report, oldest first; one that is being reported now is none."""
     of_player = (rounds.c.game_id == game_id, rounds.c.player == player, rounds.c.state.in_(UNREPORTED))

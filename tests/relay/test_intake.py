@@ -14,8 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from relay import group as journey
-from relay import group_steps
-from relay import submission
+from relay import group_steps, submission
 from relay.games import GameConfig
 from relay.keccak import keccak
 from relay.store import flags
