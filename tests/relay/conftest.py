@@ -23,7 +23,7 @@ from relay.games import Game, GameConfig, Games
 from relay.group import Attestor
 from relay.health import Check
 from relay.intake import Intake
-from relay.players import Players
+from relay.players import CallsContracts, Players
 from relay.progress import Progress
 from relay.signer import LocalSigner
 from relay.store import intake as submissions
@@ -101,8 +101,10 @@ def play(player: str = PLAYER, **changes: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def running(url: str, *games: GameConfig, signer: bool = True) -> AsyncIterator[Relay]:
-    """A relay over the database at `url`."""
+async def running(
+    url: str, *games: GameConfig, signer: bool = True, chain: CallsContracts | None = None
+) -> AsyncIterator[Relay]:
+    """A relay over the database at `url`; contract wallets are asked on `chain`, else nowhere."""
     database = open_database(url)
     migrate.upgrade(database, "relay")
     writer = Writer(database)
@@ -121,7 +123,7 @@ async def running(url: str, *games: GameConfig, signer: bool = True) -> AsyncIte
     revocations = Revocations(database, writer, progress, lambda: woken.append(None))
     nowhere = ChainPool([])
     outbox = OutboxParts(database, writer, nowhere, DOMAIN.chain_id, dict, nowhere.providers)
-    players = Players(database, nowhere, DOMAIN)
+    players = Players(database, chain or nowhere, DOMAIN)
     parts = RelayParts(intake, database, revocations, outbox, players)
     ring, watch = KeyRing(database, writer), GameWatch(configured, database, _open)
     administration = [
