@@ -15,6 +15,7 @@ from relay.contract import game_key
 from relay.flag_kinds import DOUBT_KINDS
 from relay.guard.flags import Flag
 from relay.keccak import checksum_address, keccak
+from relay.rounds import CONFIRMED_LEVEL
 from relay.rules.registry import bind
 from relay.rules.ruleset import BoundRuleset, Context, RulesetError
 from relay.rules.verdict import Result, Verdict
@@ -118,6 +119,8 @@ class Document(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     received_at: int
     claim: dict[str, Any]
     checks: list[dict[str, Any]]
+    round: dict[str, Any] | None = None
+    confirmation: dict[str, Any] | None = None
     proof: dict[str, str] | None = None  # who signed it, where the player did
 
 
@@ -202,11 +205,18 @@ def _recomputed(event: Event, document: Document, rules: BoundRuleset) -> Doubt 
         computed = {} if verdict.score is None else {"computed": verdict.score}
         reason = f"The rules give {verdict.score}, not {event.score}"
         return Doubt("RECOMPUTATION_DIFFERS", reason, {**numbers, **computed})
-    if document.ruleset != ruleset.id or document.evidence_level != verdict.level:
-        return Doubt("RECOMPUTATION_DIFFERS", f"The rules are {ruleset.id}, level {verdict.level}", numbers)
+    level = _level(document, verdict)
+    if document.ruleset != ruleset.id or document.evidence_level != level:
+        return Doubt("RECOMPUTATION_DIFFERS", f"The rules are {ruleset.id}, level {level}", numbers)
     if (code := _line_apart(verdict, document.checks)) is not None:
         return Doubt("RECOMPUTATION_DIFFERS", f"The rules say otherwise about {code}", {**numbers, "check": code})
     return None
+
+
+def _level(document: Document, verdict: Verdict) -> int:
+    """Return the evidence level that the rules give, and the game server's word on the same score."""
+    confirmed = document.confirmation is not None and document.confirmation.get("score") == document.claim.get("score")
+    return max(verdict.level, CONFIRMED_LEVEL) if confirmed else verdict.level
 
 
 def _line_apart(verdict: Verdict, published: list[dict[str, Any]]) -> str | None:

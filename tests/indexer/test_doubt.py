@@ -117,6 +117,14 @@ def test_lines_of_the_relays_guard_are_its_own() -> None:
     assert found(body=rewritten(checks=[guard, *json.loads(BODY)["checks"]])) is None
 
 
+def test_a_game_servers_word_raises_the_level_for_the_same_score_only() -> None:
+    said = {"at": 1, "by": "key_1", "score": CLAIM.score}
+    played = {"id": "0" * 24, "tournamentId": None}
+    assert found(body=rewritten(confirmation=said, evidenceLevel=2, round=played)) is None
+    for confirmation, level in ((said, 1), ({**said, "score": CLAIM.score + 1}, 2), (None, 2)):
+        assert found(body=rewritten(confirmation=confirmation, evidenceLevel=level)) == "RECOMPUTATION_DIFFERS"
+
+
 def test_rules_are_read_from_what_the_contract_published() -> None:
     assert rules_of(RULES.body, RULES.hash).hash == RULES.hash
     strict = bind("streambeat-counts@1", {"scoreMax": 5}, {"SCORE_SPIKE": "enforce"})
