@@ -1,6 +1,6 @@
 /**
  * The live leaderboard page: connects the client, the board, the play panel and the details.
- * Touches the document, the address bar's query (`?game=&board=&season=`) and localStorage (theme).
+ * Touches the document, the address bar's query (`?game=&board=&season=&tournament=`) and localStorage (theme).
  */
 
 import { Board } from "./board.js";
@@ -16,7 +16,8 @@ const STALE_MS = 10_000;
 const PLACE_MS_MIN = 2_000;
 
 const byId = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
-const gameId = new URLSearchParams(location.search).get("game") ?? "streambeat";
+const wanted = new URLSearchParams(location.search);
+const gameId = wanted.get("game") ?? "streambeat";
 const client = new Fairscore({ gameId });
 
 const details = new Details(byId("details"), client);
@@ -281,6 +282,7 @@ addEventListener("resize", scheduleDraw);
 
 new PlayPanel(document, client, {
   announce,
+  tournament: wanted.get("tournament"),
   onPlayer: (player) => {
     you = player;
     announcedRank = 0;

@@ -1,10 +1,14 @@
 /**
- * The panel that submits a play or tries to cheat, and shows the receipt or the refusal.
+ * The panel that submits a play, plays a round, or tries to cheat.
  * Touches its own elements and localStorage (the player's address); talks to the relay through the client it is given.
  */
 
-import { FairscoreError, isPlayerAddress, toChecksumAddress, toHex } from "./fairscore.js";
-import { checkList, copyable, el, identicon, number, rawJson, short, tickList } from "./view.js";
+import { Account } from "./account.js";
+import { Arena } from "./arena.js";
+import { isPlayerAddress, toChecksumAddress, toHex } from "./fairscore.js";
+import { Outcome } from "./outcome.js";
+import { RoundClock } from "./round_clock.js";
+import { el, identicon, number } from "./view.js";
 
 /** The honest play of the documentation, 2652 points, and the claim that its authors made of it, 5420. */
 const FIELDS = [
@@ -15,7 +19,6 @@ const FIELDS = [
   { name: "gameTime", label: "Time (ms)", value: 30_000, max: 300_000, step: 500 },
 ];
 const CHEAT_CLAIM = 5420;
-const STEPS = ["accepted", "sent", "included", "final"];
 const STORAGE_KEY = "fairscore.player";
 const SUBMIT_BUDGET_MS = 10_000;
 
@@ -28,6 +31,11 @@ export function streambeatScore({ perfect, good, combo }) {
   const multiplier10 = Math.min(10 + combo, 500);
   const score10 = multiplier10 * (10 * perfect + 5 * good);
   return { multiplier10, score10, score: Math.floor(score10 / 10) };
+}
+
+/** @returns {string} names a request, so that its retry counts once */
+function newKey() {
+  return toHex(crypto.getRandomValues(new Uint8Array(16))).slice(2);
 }
 
 /** @returns {string} 20 random bytes as an address: nobody's, so nothing can be lost with it */
@@ -50,32 +58,52 @@ export class PlayPanel {
   /** @type {AbortController} */
   #running = new AbortController();
   #player = "";
+  /** The shortest play and the smallest gap between notes, in ms: the defaults until the relay has said its own. */
+  #rules = { gameTimeMsMin: 10_000, noteGapMsMin: 50 };
+  /** @type {import("./rounds.js").Round|null} the round being played */
+  #round = null;
 
   /**
    * @param {Document} document
    * @param {import("./fairscore.js").Fairscore} client
-   * @param {{onPlayer: (player: string) => void, announce: (text: string) => void}} listeners
-   *   onPlayer: called with the player's address, now and whenever it changes; announce: says a line to screen readers
+   * @param {{onPlayer: (player: string) => void, announce: (text: string) => void, tournament: string|null}} options
+   *   onPlayer: called with the player's address, now and whenever it changes; announce: says a line to screen readers;
+   *   tournament: id of the one to begin with
    */
-  constructor(document, client, { onPlayer, announce }) {
+  constructor(document, client, { onPlayer, announce, tournament }) {
     const byId = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
     this.client = client;
     this.onPlayer = onPlayer;
     this.announce = announce;
     this.form = byId("play-form");
     this.preview = byId("preview");
-    this.result = byId("result");
     this.buttons = { submit: byId("submit"), cheat: byId("cheat") };
     this.playerField = { input: byId("player"), face: byId("player-face"), error: byId("player-error") };
+    this.random = byId("new-player");
+    this.signing = { field: byId("sign-field"), input: byId("sign") };
     byId("counts").append(...FIELDS.map((field) => this.#field(field)));
+    this.outcome = new Outcome(byId("result"), client, announce);
+    this.clock = new RoundClock(byId("round"), { onTick: () => this.#tick(), onExpired: () => this.#leaveRound() });
+    this.account = new Account(byId("session"), client, { announce, onPlayer: (player) => this.#signedIn(player) });
+    this.arena = new Arena(document, client, { wanted: tournament, onChoose: () => this.#showPreview() });
     this.playerField.input.addEventListener("input", () => this.#readPlayer());
-    byId("new-player").addEventListener("click", () => this.#setPlayer(randomPlayer()));
+    this.random.addEventListener("click", () => this.#setPlayer(randomPlayer()));
     this.form.addEventListener("submit", (/** @type {Event} */ event) => {
       event.preventDefault();
-      void this.#send(this.#honest());
+      if (this.arena.isRound && this.#round === null) void this.#start();
+      else void this.#send(this.#honest());
     });
     this.buttons.cheat.addEventListener("click", () => void this.#send(this.#cheating()));
     this.#setPlayer(rememberedPlayer());
+    this.#showPreview();
+    void this.#askRules();
+  }
+
+  /** Ask how long a play lasts at least: a round is not reported before. */
+  async #askRules() {
+    const path = `/api/games/${encodeURIComponent(this.client.gameId)}/ruleset`;
+    const rules = await this.client.get(path, { budgetMs: 0 }).catch(() => null);
+    Object.assign(this.#rules, rules?.parameters);
     this.#showPreview();
   }
 
@@ -121,12 +149,28 @@ export class PlayPanel {
     this.#enable();
     if (!isValid) return;
     this.playerField.face.replaceChildren(identicon(address));
+    this.arena.you = this.#player;
     this.onPlayer(this.#player);
     try {
       localStorage.setItem(STORAGE_KEY, this.#player);
     } catch {
       // As above: a blocked storage only costs the memory of the next visit.
     }
+  }
+
+  /** @param {string|null} player who signed in; null: nobody is any more */
+  #signedIn(player) {
+    if (player !== null) this.#setPlayer(player);
+    this.signing.field.hidden = player === null;
+    this.#lockPlayer();
+  }
+
+  /** A round's player and a session's player cannot become another one. */
+  #lockPlayer() {
+    const isLocked = this.#round !== null || this.account.wallet !== null;
+    this.playerField.input.readOnly = isLocked;
+    this.random.hidden = isLocked;
+    this.arena.lock(this.#round !== null);
   }
 
   /** @returns {Record<string, number>|null} the counts, or null while one is not a whole number ≥ 0 */
@@ -149,16 +193,19 @@ export class PlayPanel {
 
   #enable() {
     const isReady = this.#player !== "" && this.#counts() !== null && !this.form.hasAttribute("aria-busy");
-    for (const button of Object.values(this.buttons)) button.disabled = !isReady;
+    const isTooSoon = this.#round !== null && this.clock.waitMs > 0;
+    for (const button of Object.values(this.buttons)) button.disabled = !isReady || isTooSoon;
   }
 
   #showPreview() {
     const counts = /** @type {any} */ (this.#counts());
-    this.#enable();
     if (!counts) {
+      this.#enable();
       this.preview.replaceChildren(el("span", { class: "formula", text: "Every count is a whole number, 0 or more." }));
       return;
     }
+    const notes = counts.perfect + counts.good + counts.miss;
+    this.clock.shortestMs = Math.max(this.#rules.gameTimeMsMin, (notes - 1) * this.#rules.noteGapMsMin);
     const { multiplier10, score10, score } = streambeatScore(counts);
     const points = (score10 / 10).toLocaleString("en-US");
     const formula = `(${counts.perfect}×10 + ${counts.good}×5) × ${(multiplier10 / 10).toFixed(1)}`;
@@ -167,200 +214,121 @@ export class PlayPanel {
       el("span", { class: "formula", text: `${formula}${cap} =` }),
       el("strong", { text: points }),
     );
-    this.buttons.submit.textContent = `Submit ${number(score)}`;
-    this.buttons.cheat.textContent = `Try to cheat: claim ${number(this.#cheating().score)}`;
+    this.#label(score);
+    this.#enable();
   }
 
-  /** @param {any} play */
-  async #send(play, idempotencyKey = toHex(crypto.getRandomValues(new Uint8Array(16))).slice(2)) {
-    if (!play || !this.#player) return;
-    this.#running.abort();
-    this.#running = new AbortController();
-    const { signal } = this.#running;
-    const player = this.#player;
-    this.form.setAttribute("aria-busy", "true");
-    this.#enable();
-    this.#show("pending", el("h2", { text: `Judging ${number(play.score)}…` }));
+  /** @param {number} score */
+  #label(score) {
+    const { submit, cheat } = this.buttons;
+    const isBefore = this.arena.isRound && this.#round === null;
+    const verb = this.#round === null ? "Submit" : "Report";
+    const waitS = Math.ceil(this.clock.waitMs / 1000);
+    const text = this.#round !== null && waitS > 0 ? `Report in ${waitS} s` : `${verb} ${number(score)}`;
+    submit.textContent = isBefore ? "Start a round" : text;
+    cheat.hidden = isBefore;
+    cheat.textContent = `Try to cheat: claim ${number(this.#cheating().score)}`;
+  }
+
+  /** The round's clock is the time of its play. */
+  #tick() {
+    const { gameTime } = this.form.elements;
+    gameTime.value = String(this.clock.elapsedMs);
+    gameTime.previousElementSibling.value = gameTime.value;
+    this.#showPreview();
+  }
+
+  async #start(idempotencyKey = newKey()) {
+    if (!this.#player) return;
+    const signal = this.#begin();
+    const { tournamentId } = this.arena;
     try {
-      const startedAt = performance.now();
-      const answer = await this.client.submit(play, {
-        player,
-        idempotencyKey,
-        wait: 0,
-        budgetMs: SUBMIT_BUDGET_MS,
-        signal,
-      });
-      this.#unbusy();
-      await this.#showAccepted(answer, startedAt, signal);
+      const options = { player: this.#player, tournamentId, idempotencyKey, budgetMs: SUBMIT_BUDGET_MS, signal };
+      this.#enterRound(await this.client.startRound(options));
     } catch (error) {
-      if (signal.aborted) return;
-      this.#showFailure(error, () => void this.#send(play, idempotencyKey), play);
+      if (!signal.aborted) this.outcome.failed(error, () => void this.#start(idempotencyKey), "the round");
     } finally {
       if (!signal.aborted) this.#unbusy();
     }
+  }
+
+  /** @param {import("./rounds.js").Round} round */
+  #enterRound(round) {
+    this.#round = round;
+    this.outcome.hide();
+    this.clock.start(round);
+    this.#playing(true);
+    this.announce("The round has started.");
+  }
+
+  #leaveRound() {
+    this.#round = null;
+    this.clock.stop();
+    this.#playing(false);
+    this.#showPreview();
+  }
+
+  /** @param {boolean} isPlaying while a round is played, its clock sets the time */
+  #playing(isPlaying) {
+    const { gameTime } = this.form.elements;
+    gameTime.readOnly = isPlaying;
+    gameTime.previousElementSibling.disabled = isPlaying;
+    this.#lockPlayer();
+  }
+
+  /** End what runs, and be busy. @returns {AbortSignal} */
+  #begin() {
+    this.#running.abort();
+    this.#running = new AbortController();
+    this.form.setAttribute("aria-busy", "true");
+    this.#enable();
+    return this.#running.signal;
+  }
+
+  /** @param {any} play */
+  async #send(play, idempotencyKey = newKey(), round = this.#round) {
+    if (!play || !this.#player) return;
+    const signal = this.#begin();
+    const player = this.#player;
+    this.outcome.judging(play.score);
+    const roundStartedAt = performance.now() - this.clock.elapsedMs;
+    try {
+      const startedAt = performance.now();
+      const signed = await this.#sign(play, round, signal);
+      const options = { ...signed, idempotencyKey, budgetMs: SUBMIT_BUDGET_MS, signal };
+      const answer = round
+        ? await this.client.endRound(round, play, options)
+        : await this.client.submit(play, { player, wait: 0, ...options });
+      if (round) this.#leaveRound();
+      this.#unbusy();
+      if (round) await this.outcome.followRound({ ...round, ...answer }, play.score, roundStartedAt, signal);
+      else await this.outcome.accepted(answer, startedAt, signal);
+      void this.arena.refresh();
+    } catch (error) {
+      if (signal.aborted) return;
+      // A judged round is used up, whatever the verdict; one that was not heard can be reported again.
+      if (round && /** @type {any} */ (error).checks?.length > 0) this.#leaveRound();
+      this.outcome.failed(error, () => void this.#send(play, idempotencyKey, round), number(play.score));
+    } finally {
+      if (!signal.aborted) this.#unbusy();
+    }
+  }
+
+  /**
+   * @param {any} play
+   * @param {import("./rounds.js").Round|null} round
+   * @param {AbortSignal} signal
+   * @returns {Promise<{signature?: string, deadline?: number}>}
+   */
+  async #sign(play, round, signal) {
+    const by = this.signing.input.checked ? await this.account.signer(signal) : null;
+    if (by === null) return {};
+    const options = { player: this.#player, roundId: round?._id, signer: by.signer, signal };
+    return this.client.sign(by.wallet, play, options);
   }
 
   #unbusy() {
     this.form.removeAttribute("aria-busy");
     this.#enable();
   }
-
-  /**
-   * @param {string} state
-   * @param {...(Node|null)} content
-   */
-  #show(state, ...content) {
-    this.result.dataset.state = state;
-    this.result.hidden = false;
-    this.result.replaceChildren(...content.filter((node) => node !== null));
-    const behavior = matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth";
-    this.result.scrollIntoView({ behavior, block: this.result.offsetHeight < innerHeight ? "nearest" : "start" });
-  }
-
-  /**
-   * The signed answer, checked, and its way to the chain as it happens.
-   * @param {any} answer
-   * @param {number} startedAt
-   * @param {AbortSignal} signal
-   */
-  async #showAccepted(answer, startedAt, signal) {
-    const { list, reach } = wayToTheChain(startedAt);
-    const ticks = el("div", { class: "verification" }, el("p", { text: "Checking the receipt…" }));
-    const verdict = el("div");
-    const links = el(
-      "p",
-      { class: "links" },
-      el("a", { href: answer.links?.self ?? `/api/submissions/${answer.submissionId}`, text: "Submission" }),
-      el("a", { href: `/api/evidence/${answer.evidenceHash}`, text: "Evidence" }),
-    );
-    this.#show(
-      "accepted",
-      el("h2", {}, "Accepted: ", el("strong", { text: number(answer.score) })),
-      el("p", { class: "reason", text: "Recomputed and signed by the relay, durable before it answered." }),
-      list,
-      ticks,
-      verdict,
-      links,
-      rawJson("The signed receipt", answer.receipt),
-    );
-    this.announce(`Accepted: ${number(answer.score)}.`);
-    reach(answer.status);
-    const checking = this.#showVerification(ticks, answer, signal);
-    const final = this.client.wait(answer.submissionId, {
-      until: "final",
-      signal,
-      onStatus: (submission) => {
-        reach(submission.status);
-        if (submission.txHash && !links.dataset.tx) {
-          links.dataset.tx = submission.txHash;
-          links.after(el("p", { class: "tx" }, "Transaction ", copyable(submission.txHash)));
-        }
-        if (submission.checks?.length && !verdict.firstChild) verdict.append(passedChecks(submission.checks));
-      },
-    });
-    try {
-      await Promise.all([checking, final]);
-    } catch (error) {
-      if (signal.aborted) return;
-      const isEnded = error instanceof FairscoreError && error.code === "SUBMISSION_ENDED";
-      const stands = isEnded ? "" : " The acceptance stands: it was durable before it was answered.";
-      const reason = error instanceof FairscoreError ? error.reason : String(error);
-      links.before(el("p", { class: "warning", text: `${reason}.${stands}` }));
-    }
-  }
-
-  /**
-   * @param {HTMLElement} place
-   * @param {any} answer
-   * @param {AbortSignal} signal
-   */
-  async #showVerification(place, answer, signal) {
-    const { ok, checks } = await this.client.verifyReceipt(answer.receipt, { answer, signal });
-    const summary = ok
-      ? `Receipt checked in this browser: ${checks.length} comparisons hold, evidence hash recomputed.`
-      : "This receipt does not hold. Keep it: it is proof against the relay.";
-    place.replaceChildren(
-      el(
-        "details",
-        { class: "verified", "data-ok": String(ok), open: !ok },
-        el("summary", { text: summary }),
-        tickList(checks),
-      ),
-    );
-  }
-
-  /**
-   * @param {unknown} error
-   * @param {() => void} retry
-   * @param {any} play
-   */
-  #showFailure(error, retry, play) {
-    const failure =
-      error instanceof FairscoreError
-        ? error
-        : new FairscoreError(String(error), { code: "PAGE_DEFECT", cause: error });
-    const { code, reason, checks, errors, status, requestId, retryAfterMs } = failure;
-    const isJudged = checks.length > 0;
-    const isRefused = status !== null && status < 500 && status !== 429;
-    const title = isRefused ? `Refused: ${number(play.score)}` : status === 429 ? "Too many plays" : "No answer";
-    const advice = isRefused
-      ? null
-      : status === 429
-        ? `Wait ${Math.ceil((retryAfterMs ?? 1000) / 1000)} s and try again.`
-        : "Trying again is safe: it carries the same idempotency key, so the play counts once.";
-    const again = isRefused
-      ? null
-      : el("button", { type: "button", class: "primary", text: "Try again", on: { click: retry } });
-    const fields = errors.map((/** @type {any} */ { pointer, detail }) =>
-      el("li", { text: `${pointer ?? ""} ${detail ?? ""}`.trim() }),
-    );
-    this.announce(`${title}. ${reason}`);
-    this.#show(
-      isRefused ? "refused" : "failed",
-      el("h2", { text: title }),
-      el("p", { class: "reason", text: reason }),
-      el(
-        "p",
-        {},
-        status === null
-          ? el("code", { text: code })
-          : el("a", { href: `/problems/${code}` }, el("code", { text: code })),
-      ),
-      advice ? el("p", { text: advice }) : null,
-      fields.length ? el("ul", { class: "field-errors" }, ...fields) : null,
-      isJudged ? el("h3", { text: `All ${checks.length} checks` }) : null,
-      isJudged ? checkList(checks) : null,
-      again,
-      requestId ? el("p", { class: "request-id" }, "Request ", el("code", { text: short(requestId, 8) })) : null,
-    );
-  }
-}
-
-/**
- * @param {any[]} checks of an accepted submission
- * @returns {HTMLElement}
- */
-function passedChecks(checks) {
-  const flags = checks.filter(({ result }) => result === "flag").length;
-  const text = `${checks.length} checks, ${flags === 0 ? "none failed" : `${flags} flagged for an auditor`}`;
-  return el("details", { class: "verified" }, el("summary", { text }), checkList(checks));
-}
-
-/**
- * The steps that an accepted play passes, each stamped with the time it took.
- * @param {number} startedAt of `performance.now()`
- * @returns {{list: HTMLElement, reach: (status: string) => void}}
- */
-function wayToTheChain(startedAt) {
-  const steps = STEPS.map((step) => el("li", { "data-step": step }, el("span", { text: step }), el("time")));
-  /** @param {string} status */
-  const reach = (status) => {
-    const last = STEPS.indexOf(status === "queued" ? "accepted" : status);
-    for (const item of steps.slice(0, last + 1)) {
-      if (item.hasAttribute("data-done")) continue;
-      item.toggleAttribute("data-done", true);
-      item.lastChild.textContent = `${((performance.now() - startedAt) / 1000).toFixed(2)} s`;
-    }
-  };
-  return { list: el("ol", { class: "steps", "aria-label": "Way to the chain" }, ...steps), reach };
 }
