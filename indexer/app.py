@@ -107,7 +107,7 @@ class IndexerService:
         await asyncio.to_thread(self._store.migrate)
         if await self.post.take():
             with suppress(ChainError):  # the loop tries again, and readiness says why it has to
-                await self.follower.connect()
+                await self._connect()
         else:
             await self.tail.step()
             if self.tail.state is not None:
@@ -117,6 +117,14 @@ class IndexerService:
         if self.doubting is not None:  # rests while this process stands by
             works.append(self.doubting.run)
         self._tasks = [asyncio.create_task(work()) for work in works]
+
+    async def _connect(self) -> None:
+        """Compare with the chain; who shows another one is blamed, and the next provider is asked."""
+        for _ in self.providers()[1:]:
+            with suppress(ChainIdentityError):
+                await self.follower.connect()
+                return
+        await self.follower.connect()
 
     async def _lead(self) -> None:
         """Follow the chain, and do what happens by the clock."""

@@ -16,6 +16,7 @@ from indexer.reorg import continues
 IN_FLIGHT = 3
 SIZE_FIRST = 256
 SIZE_MAX = 100_000
+PATIENCE, PATIENCE_MAX = 16, 64  # ranges in a row that were taken, before one wider than the last refused is tried
 LOGS_WANTED = 8_000  # per range: enough for bulk inserts to pay, few enough for memory and for the commit's length
 
 
@@ -40,30 +41,44 @@ class Chunk(NamedTuple):
 
 
 class RangeSize:
-    """How many blocks to ask for next: halved when refused, doubled while ranges come back small."""
+    """How many blocks to ask for next: halved when refused, doubled while ranges come back small.
+
+    Below what was refused it closes in on the limit instead of running into it again; that the limit is past (many are
+    about results, not blocks) is tried ever more seldom.
+    """
 
     def __init__(self, size: int = SIZE_FIRST) -> None:
         self.size = size
+        self._fine = 0  # the widest that was taken since one this wide was refused
         self._ceiling = SIZE_MAX
-        self._good = 0
+        self._good, self._patience = 0, PATIENCE
+        self._tried = 0  # the refused width beyond which is looked, 0: not now
 
     def refused(self, size: int) -> int:
         """Take note that a range of `size` blocks was too much; returns what to try instead."""
-        self.size = max(1, min(self.size, size // 2))
+        if self._fine >= size:
+            self._fine = 0
+        self.size = max(1, min(self.size, self._fine or size // 2))
         self._ceiling = max(1, size - 1)
-        self._good = 0
+        if self._tried:
+            self._patience = min(self._patience * 2, PATIENCE_MAX)
+        self._good = self._tried = 0
         return self.size
 
     def took(self, size: int, logs: int) -> None:
         """Take note that a range of `size` blocks gave that many logs."""
+        self._fine = max(self._fine, size)
         self._good += 1
-        if self._good >= 16:
-            self._ceiling = min(SIZE_MAX, self._ceiling * 2)  # limits are about results: they may be past
-            self._good = 0
+        if self._tried and size > self._tried:
+            self._ceiling, self._patience, self._tried = SIZE_MAX, PATIENCE, 0
+        if self._good >= self._patience and self._ceiling < SIZE_MAX:
+            self._good, self._tried = 0, self._ceiling
+            self._ceiling = min(SIZE_MAX, self._ceiling * 2)
         if logs > 2 * LOGS_WANTED:
             self.size = max(1, size // 2)
         elif logs < LOGS_WANTED // 2:
-            self.size = max(self.size, min(size * 2, self._ceiling))
+            between = (size + self._ceiling + 1) // 2
+            self.size = max(self.size, min(size * 2, between) if between > size * 17 // 16 else size)
 
 
 async def chunks(source: Source, at: Mark, last: int, sizes: RangeSize) -> AsyncGenerator[Chunk]:
@@ -95,7 +110,10 @@ async def read(source: Source, first: int, last: int, sizes: RangeSize) -> list[
     """Read one range, in smaller pieces if the provider wants that."""
     try:
         logs, ends = await asyncio.gather(source.logs(first, last), source.headers(sorted({first, last})))
-    except (TooMuchError, UnreachableError):
+    except UnreachableError:  # perhaps it was too much for the time given: who is asked next is asked for less
+        sizes.refused(last - first + 1)
+        raise
+    except TooMuchError:
         if first == last:
             raise
         size = sizes.refused(last - first + 1)

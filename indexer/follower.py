@@ -34,8 +34,8 @@ BACKOFF_S = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 CONFIRMATIONS = 12  # where the chain knows no `finalized`
 BROKEN_TRIES = 2  # refusals at one place before it is asked whether we lack something ourselves
 MOVES_MAX = 10  # times in a row that blocks do not follow each other, before the chain's moving is no excuse
-LIES = (BrokenChainError, LogError, MalformedError, ChainIdentityError)  # told by whoever was asked
-EXPECTED = (*LIES, ChainError, StoreUnavailableError)
+LIES = (BrokenChainError, LogError, MalformedError)  # told by whoever was asked
+EXPECTED = (*LIES, ChainIdentityError, ChainError, StoreUnavailableError)
 
 log = logging.getLogger(__name__)
 
@@ -225,16 +225,14 @@ class Follower:
             ChainIdentityError: it is not.
         """
         state = await self._store.load(self._names, self._boards, self.health.progress)
-        if state is not None:
-            self._chain.expect(state.identity.chain_id, state.identity.genesis_hash)
-        identity = await self._chain.identity()
         if state is None:
-            await self._store.create(identity, await block_before(self._chain, self._plan.start_block))
+            start = await block_before(self._chain, self._plan.start_block)
+            await self._store.create(await self._chain.identity(), start)
             state = await self._store.load(self._names, self._boards, self.health.progress)
             if state is None:
                 raise StoreUnavailableError("the first checkpoint was not kept")
-        demand_same(state.identity, identity)
-        self.health.wrong_chain = ""
+        self._chain.expect(state.identity.chain_id, state.identity.genesis_hash)
+        await self._check_identity(state.identity)
         for audience in self._audiences:
             await audience.reset(state)
         self.state, self.health.rebuilding, self._stale = state, "", False
@@ -246,7 +244,12 @@ class Follower:
         self._wake.set()
 
     async def _check_identity(self, expected: Identity) -> None:
-        demand_same(expected, await self._chain.identity())
+        found = await self._chain.identity()
+        try:
+            demand_same(expected, found)
+        except ChainIdentityError as other:
+            self._chain.blame(str(other))
+            raise
         self.health.wrong_chain = ""
 
     # ----------------------------------------------------------------- going forward
@@ -359,8 +362,6 @@ class Follower:
             log.error("events are missing: reading again from block %d", target.number)
             await self._commit(state, Step(target, [], [], state.final_block), {})
         return target is not None
-
-    # ------------------------------------------------------------------------- commit
 
     async def _commit(self, state: State, step: Step, found: dict[bytes, Evidence]) -> None:
         async with self._committing:
