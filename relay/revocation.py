@@ -97,11 +97,11 @@ Response: TypeAlias = Refuse | Unchanged | Withdraw | Place
 def respond(action: Action, status: str, orders: Sequence[Order]) -> Response:
     """Return what a request does to a submission with this status and these orders, oldest first.
 
-    (1) not accepted (yet), or never revoked: refused. (2) what is asked for holds or is under way: unchanged. (3) the
+    (1) never accepted, or never revoked: refused. (2) what is asked for holds or is under way: unchanged. (3) the
     opposite was not sealed: withdrawn. (4) else: a new order, behind the one under way if there is one.
     """
     last = decisive(orders)
-    if status in {"rejected", "held"} or (action is Action.REINSTATE and not orders):  # (1)
+    if status == "rejected" or (action is Action.REINSTATE and not orders):  # (1)
         return _refusal(action, status)
     if status != "revoked":
         return Place() if action is Action.REVOKE else Unchanged((last or orders[-1]).seq)  # (4), (2)
@@ -113,10 +113,8 @@ def respond(action: Action, status: str, orders: Sequence[Order]) -> Response:
 
 
 def _refusal(action: Action, status: str) -> Refuse:
-    if status == "held":
-        return Refuse("SUBMISSION_NOT_ACCEPTED", "The submission waits for its game server, and is not accepted yet.")
     if action is Action.REVOKE:
-        return Refuse("SUBMISSION_NOT_ACCEPTED", "The submission was refused: there is no score to revoke.")
+        return Refuse("SUBMISSION_NOT_ACCEPTED", "The submission is not accepted: there is no score to revoke.")
     return Refuse("SUBMISSION_NOT_REVOKED", f"The submission is {status}; only a revoked one can be reinstated.")
 
 

@@ -63,7 +63,8 @@ def ask(c: Connection, request: Request, now_ms: int) -> Shown:
     # Locked as well: a sender may be sealing the order that this request would withdraw.
     rows = c.execute(_orders(request.submission_id).with_for_update()).all()
     orders = [Order(one.seq, Action(one.action), State(one.state)) for one in rows]
-    response = respond(request.action, row.status, orders)
+    accepted = row.round_id is not None  # a score that waits for its game server is not, yet
+    response = respond(request.action, row.status if accepted else "rejected", orders)
     if isinstance(response, Refuse):
         raise CallerError(response.code, response.detail)
     if isinstance(response, Place):
