@@ -222,7 +222,8 @@ def own_domains(url: str, further: Iterable[str] = ()) -> tuple[str, ...]:
     at = urlsplit(url)
     local = at.hostname in {"127.0.0.1", "localhost", "::1", "0.0.0.0", "::"}  # noqa: S104 - compared, not bound
     names = ("localhost", "127.0.0.1") if local else (at.hostname or "",)
-    return (*(f"{name}:{at.port}" if at.port else name for name in names), *(one.lower() for one in further))
+    port = "" if at.port in (None, 80) else f":{at.port}"  # browsers leave it out, too
+    return (*(name + port for name in names), *(one.lower() for one in further))
 
 
 def _session_of(call: Call) -> str:

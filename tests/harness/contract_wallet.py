@@ -41,11 +41,12 @@ INIT_CODE = (
 
 
 def deploy_wallet(anvil: Anvil, owner: bytes) -> bytes:
-    """Deploy a wallet that `owner` signs for; returns its address. The anvil must mine by itself."""
+    """Deploy a wallet that `owner` signs for; returns its address."""
     accounts = anvil.rpc("eth_accounts")
     assert isinstance(accounts, list)
     data = "0x" + INIT_CODE + owner.hex().rjust(64, "0")
     tx_hash = anvil.rpc("eth_sendTransaction", {"from": accounts[0], "data": data, "gas": hex(1_000_000)})
+    anvil.rpc("evm_mine")
     receipt = anvil.rpc("eth_getTransactionReceipt", tx_hash)
     assert isinstance(receipt, dict)
     assert receipt["status"] == "0x1"

@@ -73,7 +73,7 @@ def refusal(text: str) -> str:
     return ""
 
 
-GOOD = {
+GOOD: dict[str, dict[str, Any]] = {
     "a statement": {},
     "no statement": {"statement": None},
     "an empty statement": {"statement": ""},
