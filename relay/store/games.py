@@ -55,9 +55,16 @@ def put(c: Connection, game_id: str, table: Mapping[str, Any], by: By) -> tuple[
         if now is not None and json.loads(config) == now.table:
             return now, False
         version = 1 if now is None else now.version + 1
-        row = {"game_id": game_id, "version": version, "config": config, "at_ms": by.at_ms, "actor": by.actor}
+        row = {
+            "game_id": game_id,
+            "version": version,
+            "config": config,
+            "at_ms": by.at_ms,
+            "actor": by.actor,
+            "reason": by.reason,
+        }
         # Another process may be writing the same version: it is waited for, and then this is the one after it.
-        statement = insert(game_versions).values(row, reason=by.reason).on_conflict_do_nothing()
+        statement = insert(game_versions).values(row).on_conflict_do_nothing()
         if c.execute(statement.returning(game_versions.c.version)).first() is not None:
             record(c, by, "game.put", f"{game_id}@{version}")
             return GameRow(game_id, version, table, by.at_ms, by.actor, by.reason), True
