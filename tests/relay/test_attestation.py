@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from relay.attestation import (
     ECONOMY_ANCHOR_TYPEHASH,
     SCORE_BATCH_TYPEHASH,
+    SESSION_KEY_TYPEHASH,
     SUBMIT_SCORE_TYPEHASH,
     Domain,
     SignatureError,
@@ -23,6 +24,8 @@ from relay.attestation import (
     recover,
     score_batch_digest,
     score_batch_typed_data,
+    session_key_digest,
+    session_key_typed_data,
     submit_score_digest,
     submit_score_typed_data,
 )
@@ -85,6 +88,15 @@ def test_submissions_are_signed_like_eth_account(
     check_signature(secret, submit_score_digest(*fields), submit_score_typed_data(*fields))
 
 
+@settings(deadline=None)
+@given(secrets, domains, address, address, st.text(max_size=40), uint64)
+def test_delegations_are_signed_like_eth_account(
+    secret: bytes, domain: Domain, player: bytes, key: bytes, scope: str, expires_at: int
+) -> None:
+    fields = (domain, player, key, scope, expires_at)
+    check_signature(secret, session_key_digest(*fields), session_key_typed_data(*fields))
+
+
 @settings(max_examples=20, deadline=None)
 @given(secrets, word)
 def test_signatures_are_rfc_6979(secret: bytes, digest: bytes) -> None:
@@ -107,6 +119,7 @@ def test_signatures_are_rfc_6979(secret: bytes, digest: bytes) -> None:
             "SubmitScore(bytes32 gameId,bytes32 roundRef,address player,"
             "uint256 score,bytes32 evidenceHash,uint64 deadline)",
         ),
+        (SESSION_KEY_TYPEHASH, "SessionKey(address player,address key,string scope,uint64 expiresAt)"),
     ],
 )
 def test_type_hashes_are_those_of_the_pre_images(type_hash: bytes, pre_image: str) -> None:
@@ -127,8 +140,15 @@ def test_every_field_counts(domain: Domain, game: bytes, rules: bytes, deadline:
         score_batch_digest(domain, game, rules, deadline, records + b"\x00"),
         economy_anchor_digest(domain, game, deadline, 1, rules, deadline),
         submit_score_digest(domain, game, rules, bytes(20), 1, rules, deadline),
+        session_key_digest(domain, bytes(20), bytes(20), "submit", deadline),
+        session_key_digest(domain, bytes(19) + b"\1", bytes(20), "submit", deadline),
+        session_key_digest(domain, bytes(20), bytes(19) + b"\1", "submit", deadline),
+        session_key_digest(domain, bytes(20), bytes(20), "", deadline),
+        session_key_digest(domain, bytes(20), bytes(20), "submit", deadline ^ 1),
+        session_key_digest(other, bytes(20), bytes(20), "submit", deadline),
+        session_key_digest(elsewhere, bytes(20), bytes(20), "submit", deadline),
     }
-    assert len(digests) == 9
+    assert len(digests) == 16
 
 
 def test_fields_that_do_not_fit() -> None:
@@ -147,6 +167,10 @@ def test_fields_that_do_not_fit() -> None:
         submit_score_digest(domain, bytes(32), bytes(32), bytes(32), 0, bytes(32), 0)
     with pytest.raises(ValueError, match="uint256"):
         submit_score_digest(domain, bytes(32), bytes(32), bytes(20), 2**256, bytes(32), 0)
+    with pytest.raises(ValueError, match="20 bytes"):
+        session_key_digest(domain, bytes(20), bytes(32), "submit", 0)
+    with pytest.raises(ValueError, match="uint64"):
+        session_key_digest(domain, bytes(20), bytes(20), "submit", 2**64)
 
 
 # ----------------------------------------------------------------- recovery
