@@ -1,7 +1,7 @@
 """The chains of the index benchmark: anvil with so many scores in so many blocks, made once and kept as a state file.
 
-Touches anvil, a cache folder and loopback HTTP. Everything comes from a seed, so a state that was kept is as good as one
-made anew.
+Touches anvil, a cache folder and loopback HTTP. Everything comes from a seed, so a state that was kept is as good as
+one made anew.
 """
 
 import http.client

@@ -1,0 +1,4 @@
+// Ponder wants an API; nobody asks it anything here.
+import { Hono } from "hono";
+
+export default new Hono();
