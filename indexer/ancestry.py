@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol
 
-from indexer.chain import MalformedError
+from indexer.chain import MalformedError, UnreachableError
 from indexer.events import Header, Mark
 from indexer.health import Health
 from indexer.reorg import common_ancestor, windows
@@ -33,8 +33,8 @@ class Answers(Headers, Protocol):
     async def heads(self, games: Sequence[bytes], block: int) -> dict[bytes, bytes] | None:
         """Return the contract's own heads after a block, None where that state is not at hand."""
 
-    async def confirms(self, mark: Mark) -> bool:
-        """Return whether others have this block, too, if there are others."""
+    async def confirms(self, mark: Mark) -> bool | None:
+        """Return whether others have this block, too, if there are others; None where they cannot be asked."""
 
 
 class Past(Protocol):
@@ -83,13 +83,15 @@ class Retreat:
         """Give up a final block only if the chain really did: one provider's word is not enough where there are more.
 
         Raises:
-            MalformedError: another provider has the final block, or none can be asked.
+            MalformedError: another provider has the final block.
+            UnreachableError: no other can be asked.
         """
-        if not await self._chain.confirms(other.mark):
-            raise MalformedError(
-                f"the provider shows another block {other.number}, though block {state.final_block} was final, and no "
-                "second provider confirms it"
-            )
+        known = await self._chain.confirms(other.mark)
+        if not known:
+            what = f"the provider shows another block {other.number}, though block {state.final_block} was final"
+            if known is None:
+                raise UnreachableError(f"{what}, and no second provider can be asked")
+            raise MalformedError(f"{what}, and a second provider contradicts it")
         reason = f"Blocks after {other.number - 1} were replaced, although block {state.final_block} was final"
         log.error("%s", reason)
         await self._alarm(state, "FINALITY_BROKEN", reason)

@@ -16,7 +16,7 @@ from indexer.events import Header, Mark
 from indexer.state import Identity
 from relay.chain_types import Block, ChainUnavailableError, Look
 from relay.config_sources import HTTP, endpoints
-from relay.outbox.providers import REFUSED, names
+from relay.outbox.providers import REFUSED, confirmed, names
 from relay.provider_pool import ProviderPool
 
 T = TypeVar("T")
@@ -88,14 +88,18 @@ class ChainPool(ProviderPool[Endpoint]):
         if index is not None:
             self._blame(index, why)
 
-    async def confirms(self, mark: Mark) -> bool:
-        """Whether two providers (the only one, where there is one) show this block, and none another in its place."""
+    async def confirms(self, mark: Mark) -> bool | None:
+        """Whether two providers (the only one, where there is one) show this block, and none another in its place.
+
+        None: none shows another, but too few can be asked.
+        """
 
         async def tells(one: Endpoint) -> bool | None:
             found = (await one.headers([mark.number]))[0]
             return None if found is None else found.hash == mark.hash
 
-        return await self._confirm(tells)
+        opinions = await self._opinions(tells)
+        return confirmed(opinions, len(self._endpoints)) or (False if False in opinions else None)
 
     # ------------------------------------------------------------------------- asking
 

@@ -65,7 +65,7 @@ class UpTo:
         """Take note that what was given cannot be true."""
         self._chain.blame(why)
 
-    async def confirms(self, mark: Mark) -> bool:
+    async def confirms(self, mark: Mark) -> bool | None:
         """Return whether others have this block, too."""
         return await self._chain.confirms(mark)
 

@@ -256,9 +256,13 @@ class ProviderPool(Generic[E]):
 
     async def _confirm(self, tells: Callable[[E], Awaitable[bool | None]]) -> bool:
         """Ask everyone who is still on this chain. The only one there is, is believed if it is."""
+        return providers.confirmed(await self._opinions(tells), len(self._endpoints))
+
+    async def _opinions(self, tells: Callable[[E], Awaitable[bool | None]]) -> list[bool | None]:
+        """What everyone who is still on this chain tells; the only one there is need not be asked."""
         await self._ready()
         if len(self._endpoints) == 1:
-            return await self._proved(0)
+            return [await self._proved(0)]
 
         async def opinion(index: int) -> bool | None:
             try:
@@ -270,4 +274,4 @@ class ProviderPool(Generic[E]):
             return None
 
         fit = [index for index in providers.order(self._standings) if await self._proved(index)]
-        return providers.confirmed(await asyncio.gather(*map(opinion, fit)), len(self._endpoints))
+        return await asyncio.gather(*map(opinion, fit))

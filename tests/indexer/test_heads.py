@@ -101,7 +101,7 @@ def test_announced_blocks_are_told_in_order_and_the_token_is_not() -> None:
     async def work(url: str) -> None:
         told: list[int] = []
         subscription = NewHeads([url], told.append, lambda: 7)
-        assert not subscription.live
+        assert list(subscription.trouble.values()) == ["not connected yet"]
         running = asyncio.create_task(subscription.run())
         await until(lambda: told == [5, 6, 7])
         await asyncio.sleep(0.15)  # three silences, in which there was nothing to announce

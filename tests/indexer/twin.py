@@ -1,5 +1,6 @@
 """A real node with the compiled contract that is made to do exactly what a fake chain does."""
 
+from dataclasses import replace
 from typing import Any
 
 from relay.attestation import Domain, score_batch_digest
@@ -65,6 +66,25 @@ class Twin:
         self.fake.mine()
         self._rpc("evm_mine")
         self._snapshots[self.fake.height] = self._rpc("evm_snapshot")
+
+    def reorganise(self, depth: int) -> None:
+        """Let the node replace its newest blocks by as many empty ones, at once, as real chains do."""
+        depth = min(depth, self.fake.height - 2)
+        self._rpc("anvil_reorg", depth, [])
+        self.fake.fork(depth)
+        for _ in range(depth):
+            self.fake.mine()
+        self._snapshots = {}  # they are of the branch that is gone
+
+    def pass_time(self, seconds: int) -> None:
+        """Let the next block be so much later; the fake chain's clock is not predicted, see `take_times`."""
+        self._rpc("evm_increaseTime", seconds)
+
+    def take_times(self) -> None:
+        """Give the fake chain's blocks the times of the real ones."""
+        for number, block in enumerate(self.fake.blocks):
+            found = self._rpc("eth_getBlockByNumber", hex(number), False)
+            self.fake.blocks[number] = replace(block, header=block.header._replace(time_s=int(found["timestamp"], 16)))
 
     def fork(self, depth: int) -> None:
         """Go back, here and there; what follows differs because its timestamps do."""
