@@ -1,6 +1,6 @@
 """Live boards: each committed message is framed once, kept in a bounded ring, and written to every reader from there.
 
-Touches connections through each reader's `Link`. Readers who have everything share one place and are written the same
+Touches connections through each reader's `Pipe`. Readers who have everything share one place and are written the same
 bytes in one pass; only a reader whose connection is full gets a task, until it has caught up. Measured with 1,000
 readers: see `tests/benchmarks/fanout`.
 
@@ -12,12 +12,14 @@ import asyncio
 import itertools
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from indexer.frames import WIRES, Resume, Wire
 from indexer.messages import Row
 from indexer.state import BoardState, Outcome, State
 from indexer.stream_ring import FLAGS_KEPT, RING, FlagRing, Place, Ring, Told
+from relay.api.operations import Pipe
 
 HEARTBEAT_S = 15
 STUCK_S = 15.0
@@ -29,30 +31,18 @@ RETRY_MS = 500  # spread over twice this, so that a restart does not bring every
 Tail = Callable[[int, int], Awaitable[list[Told]]]  # log, limit → its newest messages, oldest first
 
 
-class Link(Protocol):
-    """One open connection as its transport offers it."""
+class Line(Protocol):
+    """The connection of one who asks for a stream, as its transport offers it."""
 
     @property
     def wire(self) -> Wire:
         """The frames it carries."""
 
     async def accept(self) -> None:
-        """Begin the stream."""
+        """Begin the answer."""
 
-    def write(self, data: bytes, /) -> bool:
-        """Send packed frames; False, and nothing is sent, where the connection is full or gone."""
-
-    async def room(self) -> None:
-        """Wait until the connection takes more; ConnectionError where it is gone."""
-
-    async def gone(self) -> None:
-        """Wait until the client has left."""
-
-    async def finish(self) -> None:
-        """End the stream from this side."""
-
-    def abort(self) -> None:
-        """Let go of the connection and of all that it did not send yet."""
+    def take_over(self, gone: Callable[[], None]) -> Pipe:
+        """Return the connection, which stays open; `gone` is called once, when it is lost."""
 
 
 class Wish(NamedTuple):
@@ -67,21 +57,30 @@ class Wish(NamedTuple):
 class Reader:
     """One open stream: a place in the ring and the connection to write to."""
 
-    __slots__ = ("busy_since", "ended", "link", "own_row", "owner", "place", "task", "write")
+    __slots__ = ("busy_since", "channel", "ended", "own_row", "pipe", "place", "task", "write")
 
-    def __init__(self, link: Link, place: Place, wish: Wish, owner: "asyncio.Task[Any] | None") -> None:
-        self.link, self.place, self.own_row = link, place, wish.own_row
-        self.write = link.write
+    pipe: Pipe
+    write: Callable[[bytes], bool]
+
+    def __init__(self, channel: "Channel", place: Place, wish: Wish) -> None:
+        self.channel, self.place, self.own_row = channel, place, wish.own_row
         self.task: asyncio.Task[None] | None = None  # while the connection is full, or the reader's row is looked up
         self.busy_since = 0.0
-        self.owner = owner  # the task that holds the connection
         self.ended = False
 
+    def connect(self, pipe: Pipe) -> None:
+        """Take the connection to write to."""
+        self.pipe, self.write = pipe, pipe.write
+
     def end(self) -> None:
-        """End this stream: wakes its owner, who waits for the client to leave."""
-        if not self.ended and self.owner is not None:
-            self.ended = True
-            self.owner.cancel()
+        """End this stream. What one whose connection is full did not take would wait for it as long as it likes."""
+        self.ended = True
+        self.channel.forget(self)
+        if self.task is None:
+            self.pipe.finish()
+        else:
+            self.task.cancel()
+            self.pipe.abort()
 
 
 class Pack:
@@ -196,46 +195,42 @@ class Hub:
 
     # -------------------------------------------------------------------------- readers
 
-    async def serve(self, board: int, link: Link, wish: Wish) -> bool:
-        """Write one board's stream to one connection until either side ends it.
+    async def serve(self, board: int, line: Line, wish: Wish) -> bool:
+        """Begin one board's stream on one connection; it goes on until either side ends it.
 
         Returns False, having sent nothing, where there is no such board, too many readers, or the end is near.
         """
         channel = self._channels.get(board)
-        if channel is None or self._closing or self._open >= READERS_MAX:
+        if channel is None or self._full():
             return False
         self._open += 1  # before anything waits: a thousand who come at once must not pass the limit
         try:
-            await link.accept()
-            if opening := link.wire.opening(RETRY_MS + next(self._serial) * 397 % (2 * RETRY_MS)):
-                link.write(link.wire.pack(opening))
-            place = Place(link.wire, wish.player, flags=wish.flags)
-            channel.ring.resume(place, wish.resume)
-            await self._hold(channel, Reader(link, place, wish, asyncio.current_task()))
-        finally:
+            await line.accept()
+        except BaseException:
             self._open -= 1
+            raise
+        place = Place(line.wire, wish.player, flags=wish.flags)
+        reader = Reader(channel, place, wish)
+        reader.connect(line.take_over(partial(self._gone, reader)))
+        if opening := line.wire.opening(RETRY_MS + next(self._serial) * 397 % (2 * RETRY_MS)):
+            reader.write(line.wire.pack(opening))
+        channel.ring.resume(place, wish.resume)
+        channel.apart.add(reader)
+        self._write(reader)
+        if self._closing:
+            reader.end()
         return True
 
-    async def _hold(self, channel: Channel, reader: Reader) -> None:
-        """Keep a reader among the others until its client leaves or the stream is ended from here."""
-        channel.apart.add(reader)
-        try:
-            self._write(channel, reader)
-            if self._closing:
-                reader.end()
-            await reader.link.gone()
-        except asyncio.CancelledError:
-            if not reader.ended or reader.owner is None or reader.owner.uncancel():
-                raise  # somebody else wants this task to end
-        finally:
-            channel.forget(reader)
-            if reader.task is not None:
-                reader.task.cancel()
-        if reader.ended and reader.task is None:
-            await reader.link.finish()
-        elif reader.ended:
-            reader.link.abort()  # what it did not take would wait for it as long as it likes
-            await reader.link.gone()
+    def _full(self) -> bool:
+        return self._closing or self._open >= READERS_MAX
+
+    def _gone(self, reader: Reader) -> None:
+        """Forget a reader whose connection is lost."""
+        self._open -= 1
+        reader.ended = True
+        reader.channel.forget(reader)
+        if reader.task is not None:
+            reader.task.cancel()
 
     def _write_all(self) -> None:
         for channel in self._channels.values():
@@ -252,27 +247,27 @@ class Hub:
             cursor, data = pack.place.cursor, block.data
             for reader in [reader for reader in pack.readers if not reader.write(data)]:
                 channel.leave(reader, cursor)
-                self._busy(reader, self._drain(channel, reader))
+                self._busy(reader, self._drain(reader))
             pack.place.cursor = block.cursor
 
     def _write_apart(self, channel: Channel) -> None:
         for reader in list(channel.apart):
-            self._write(channel, reader)
+            self._write(reader)
 
-    def _write(self, channel: Channel, reader: Reader) -> None:
+    def _write(self, reader: Reader) -> None:
         """Write to a reader what it lacks, as far as its connection takes it; then it joins those who have it all."""
-        ring, place = channel.ring, reader.place
+        ring, place = reader.channel.ring, reader.place
         while reader.task is None and not reader.ended:
             if reader.own_row is not None and ring.begins(place):
-                self._busy(reader, self._begin(channel, reader, reader.own_row))
+                self._busy(reader, self._begin(reader, reader.own_row))
                 return
             flags = ring.flags.behind(place)
             block = flags or ring.next_block(place)
             if block is None:
-                channel.join(reader)
+                reader.channel.join(reader)
                 return
             if block.data and not reader.write(block.data):
-                self._busy(reader, self._drain(channel, reader))
+                self._busy(reader, self._drain(reader))
             elif flags is not None:
                 place.flags = block.cursor
             else:
@@ -282,19 +277,19 @@ class Hub:
         reader.busy_since = self._clock()
         reader.task = asyncio.ensure_future(work)
 
-    async def _drain(self, channel: Channel, reader: Reader) -> None:
+    async def _drain(self, reader: Reader) -> None:
         """Wait for room; then go on where the reader was, or with a snapshot where that is too far behind."""
         try:
-            await reader.link.room()
+            await reader.pipe.room()
         except ConnectionError:
-            return  # its owner hears of it, too
+            return  # `_gone` is about to be called
         reader.task = None
-        channel.ring.coalesce(reader.place)
-        self._write(channel, reader)
+        reader.channel.ring.coalesce(reader.place)
+        self._write(reader)
 
-    async def _begin(self, channel: Channel, reader: Reader, own_row: Callable[[], Awaitable[Row | None]]) -> None:
+    async def _begin(self, reader: Reader, own_row: Callable[[], Awaitable[Row | None]]) -> None:
         """Begin a stream of one player's messages with a snapshot of that player's row."""
-        ring, place = channel.ring, reader.place
+        ring, place = reader.channel.ring, reader.place
         try:
             epoch, seq, row = ring.epoch, ring.board.seq, await own_row()
             while epoch != ring.epoch:  # looked up in a history that was replaced meanwhile
@@ -302,7 +297,7 @@ class Hub:
             body = ring.snapshot_of([] if row is None else [row], seq)
             data = place.wire.pack(place.wire.event(epoch, seq, "snapshot", body))
             while not reader.write(data):
-                await reader.link.room()
+                await reader.pipe.room()
         except asyncio.CancelledError:
             raise
         except Exception:  # noqa: BLE001 - the row cannot be had now (database, reorganisation): this reader comes again
@@ -311,7 +306,7 @@ class Hub:
             return
         reader.task = None
         place.cursor = seq + 1
-        self._write(channel, reader)
+        self._write(reader)
 
     # ---------------------------------------------------------------------- housekeeping
 
@@ -329,9 +324,9 @@ class Hub:
             epoch, seq = channel.ring.epoch, channel.ring.next_seq - 1
             beats = [wire.pack(wire.beat(epoch, seq)) for wire in WIRES]
             for reader in channel.readers:
-                if reader.task is None and not reader.write(beats[reader.link.wire.number]):
+                if reader.task is None and not reader.write(beats[reader.place.wire.number]):
                     channel.leave(reader, reader.place.cursor)
-                    self._busy(reader, self._drain(channel, reader))
+                    self._busy(reader, self._drain(reader))
 
     def cut(self) -> None:
         """End readers that have been busy for too long; where too many are busy at once, the longest first."""

@@ -6,13 +6,15 @@ single long header is joined again with every packet) the event loop for as long
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from relay.api.operations import PIPE
+from relay.api.operations import LINE, Pipe
 from relay.api.problems import problem
 from relay.errors import CallerError
+from relay.outlet import Outlet
 
 HEAD_MAX = 64 * 1024  # of bytes that complete neither a head nor a part of a body
 REQUEST_S = 60.0  # to send a whole request, head and body
@@ -22,10 +24,11 @@ SWEEP_S = 5.0
 class Connection(HttpToolsProtocol):
     """An HTTP/1.1 connection whose refusals below the application are problem+json with a request id, too.
 
-    It is the `Pipe` of an answer whose body the application codes itself (`transfer-encoding: chunked`).
+    It is the `Line` of an answer whose body the application codes itself (`transfer-encoding: chunked`).
     """
 
     _unused = 0  # bytes received since the parser last delivered something
+    _current: RequestResponseCycle  # being answered
     _since: float | None = None  # when the request being received began, None between requests
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -34,41 +37,44 @@ class Connection(HttpToolsProtocol):
         self._since = self.loop.time()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the request: it knows this connection, and together they would wait for a collection."""
+        """Be forgotten."""
         super().connection_lost(exc)
-        self.scope = None  # type: ignore[assignment]
+        self._forget()
 
     def handle_websocket_upgrade(self) -> None:
-        """Hand the transport over and be forgotten, as above: the parser knows this connection, too."""
+        """Hand the transport over and be forgotten."""
         super().handle_websocket_upgrade()
-        self.scope = None  # type: ignore[assignment]
-        self.parser = None  # type: ignore[assignment]
+        self._forget()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Note whose answer comes next: `cycle` is the newest request's, which may have to wait."""
+        self._current = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_message_begin(self) -> None:
         """Offer the application the connection itself."""
         super().on_message_begin()
-        self.scope["extensions"] = {PIPE: self}  # type: ignore[dict-item]
+        self.scope["extensions"] = {LINE: self}  # type: ignore[dict-item]
 
-    def write(self, data: bytes) -> bool:
-        """Send bytes of a body that has begun; False, and nothing is sent, where the connection is full or gone."""
-        if self.flow.write_paused or self.transport.is_closing():
-            return False
-        self.transport.write(data)
-        return True
+    def take_over(self, gone: Callable[[], None]) -> Pipe:
+        """Hand the transport to an outlet and be forgotten, with the request and all that led to its answer."""
+        outlet = Outlet(self.server_state)
+        if not self._current.disconnected:
+            self._current.disconnected = True  # its application says no more
+            self.connections.discard(self)
+            outlet.connection_made(self.transport)
+            if self.flow.write_paused:
+                outlet.pause_writing()
+            self.transport.set_protocol(outlet)
+            self.flow.resume_reading()
+            self._forget()
+        outlet.keep(gone)
+        return outlet
 
-    async def room(self) -> None:
-        """Wait until the connection takes more.
-
-        Raises:
-            ConnectionError: it is gone.
-        """
-        await self.flow.drain()
-        if self.transport.is_closing():
-            raise ConnectionError
-
-    def abort(self) -> None:
-        """Let go of the connection and of all that it did not send yet."""
-        self.transport.abort()
+    def _forget(self) -> None:
+        """Let go of what knows this connection: together they would wait for a collection."""
+        self.scope = None  # type: ignore[assignment]
+        self.parser = None  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; refuse when it only swallows."""

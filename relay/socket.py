@@ -8,6 +8,7 @@ uvicorn's own protocol keeps that, the request, its answer and three queues for 
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
@@ -21,10 +22,10 @@ from websockets.http11 import Request, Response
 from websockets.protocol import SERVER, Protocol
 from websockets.server import ServerProtocol
 
-from relay.api.operations import PIPE, Scope
+from relay.api.operations import LINE, Pipe, Scope
+from relay.outlet import Outlet
 
 MESSAGE_MAX = 4096  # bytes of what a client sends: where to resume, and a key
-CLOSE_S = 10.0  # for a client to answer a close frame
 RESTART = 1012  # RFC 6455, section 7.4.1: "service restart"
 NOT_TEXT = 1007
 
@@ -32,54 +33,28 @@ _log = logging.getLogger("fairscore.websocket")
 _log.setLevel(logging.WARNING)
 
 
-class Socket(asyncio.Protocol):
+class Socket(Outlet):
     """A WebSocket connection: uvicorn makes it and feeds it the request of the handshake."""
 
-    __slots__ = (
-        "_answer", "_closing", "_config", "_deadline", "_events", "_handshake", "_opcode", "_parser", "_parts", "_room",
-        "_server", "_state", "_waiter", "transport",
-    )  # fmt: skip
-
-    transport: asyncio.Transport
+    __slots__ = ("_answer", "_config", "_events", "_handshake", "_opcode", "_parser", "_parts", "_state", "_waiter")
 
     def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any]) -> None:
-        self._config, self._server, self._state = config, server_state, app_state
+        super().__init__(server_state)
+        self._config, self._state = config, app_state
         self._handshake: ServerProtocol | None = ServerProtocol(logger=_log)  # until it is answered
         self._answer: Response | None = None  # to the handshake, while the application decides about it
         self._parser: Protocol | None = None  # once the client has said something
         self._events: deque[dict[str, Any]] | None = None  # that the application did not take yet
         self._waiter: asyncio.Future[None] | None = None  # the application's, for an event
-        self._room: asyncio.Future[None] | None = None  # while the connection is full
         self._opcode, self._parts = Opcode.TEXT, b""  # of a message that is not complete yet
-        self._closing = False  # a close frame was sent, or the connection is gone
-        self._deadline: asyncio.TimerHandle | None = None
 
     # ------------------------------------------------------------------ what the transport says
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take over the connection."""
-        self.transport = transport  # type: ignore[assignment]
-        self._server.connections.add(self)  # type: ignore[arg-type]
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+    def connection_lost(self, exc: Exception | None) -> None:
         """Wake whoever waits for this connection."""
-        self._server.connections.discard(self)
-        self._closing = True
+        super().connection_lost(exc)
         self._parser = None
-        if self._deadline is not None:
-            self._deadline.cancel()
-        self.resume_writing()
         self._tell({"type": "websocket.disconnect", "code": 1006})
-
-    def pause_writing(self) -> None:
-        """Note that the connection is full."""
-        self._room = asyncio.get_running_loop().create_future()
-
-    def resume_writing(self) -> None:
-        """Note that it is not."""
-        if self._room is not None and not self._room.done():
-            self._room.set_result(None)
-        self._room = None
 
     def data_received(self, data: bytes) -> None:
         """Take the handshake, or frames; pings and close frames are answered here."""
@@ -99,33 +74,22 @@ class Socket(asyncio.Protocol):
         """Close: the server stops."""
         if self._answer is not None:
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
-        elif not self._closing:
+        else:
+            self.finish()
+            self._hang_up()
+
+    # --------------------------------------------------------------------------------- the pipe
+
+    def take_over(self, gone: Callable[[], None]) -> Pipe:
+        """Go on without the application, which says no more; what the client says is ignored from now on."""
+        self.keep(gone)
+        self._events = None
+        return self
+
+    def finish(self) -> None:
+        """Say that the server goes; the client closes, or is closed."""
+        if not self._closing:
             self._send_close(RESTART, "")
-        self._hang_up()
-
-    # ------------------------------------------------------------------------- bytes for many
-
-    def write(self, data: bytes) -> bool:
-        """Send ready-made frames; False, and nothing is sent, where the connection is full or gone."""
-        if self._room is not None or self._closing or self.transport.is_closing():
-            return False
-        self.transport.write(data)
-        return True
-
-    async def room(self) -> None:
-        """Wait until the connection takes more.
-
-        Raises:
-            ConnectionError: it is gone.
-        """
-        if self._room is not None:
-            await asyncio.shield(self._room)
-        if self._closing or self.transport.is_closing():
-            raise ConnectionError
-
-    def abort(self) -> None:
-        """Let go of the connection and of all that it did not send yet."""
-        self.transport.abort()
 
     # ------------------------------------------------------------------------------------ ASGI
 
@@ -168,8 +132,6 @@ class Socket(asyncio.Protocol):
                 self._refuse(HTTPStatus.FORBIDDEN)
             case "websocket.close":
                 self._send_close(message.get("code", 1000), message.get("reason") or "")
-                self._deadline = asyncio.get_running_loop().call_later(CLOSE_S, self.transport.close)
-                self.transport.resume_reading()  # for the client's answer
             case "websocket.send" if self._answer is None:
                 text, raw = message.get("text"), message.get("bytes")
                 frame = Frame(Opcode.BINARY, raw) if text is None else Frame(Opcode.TEXT, text.encode())
@@ -217,7 +179,7 @@ class Socket(asyncio.Protocol):
             ],
             "subprotocols": [],
             "state": self._state.copy(),
-            "extensions": {"websocket.http.response": {}, PIPE: self},
+            "extensions": {"websocket.http.response": {}, LINE: self},
         }
 
     async def _run(self, scope: Scope) -> None:
@@ -229,8 +191,8 @@ class Socket(asyncio.Protocol):
             _log.exception("a WebSocket's application failed")
         if self._answer is not None:
             self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR)
-        if self._deadline is None:
-            self.transport.close()
+        if self._gone is None and not self._closing:
+            self._hang_up()
 
     def _accept(self, answer: Response, headers: Any) -> None:
         del answer.headers["Date"]  # the server's own headers have it
@@ -277,6 +239,8 @@ class Socket(asyncio.Protocol):
                 self._message(parser, data)
 
     def _message(self, parser: Protocol, data: bytes) -> None:
+        if self._gone is not None:
+            return
         event: dict[str, Any] = {"type": "websocket.receive", "bytes": data}
         if self._opcode is Opcode.TEXT:
             try:
@@ -290,6 +254,8 @@ class Socket(asyncio.Protocol):
         self._tell(event)
 
     def _tell(self, event: dict[str, Any]) -> None:
+        if self._gone is not None:
+            return
         if self._events is None:
             self._events = deque()
         self._events.append(event)
@@ -302,10 +268,11 @@ class Socket(asyncio.Protocol):
         parser.send_close(code, reason)
         self._flush(parser)
         self._closing = True
+        self._abort_later()
+        self.transport.resume_reading()  # for the client's answer
         self._tell({"type": "websocket.disconnect", "code": code})
 
     def _hang_up(self) -> None:
-        """Close the connection once what was written is sent."""
-        self._closing = True
-        self.transport.close()
+        """Close the connection once what was written is sent, and let the application know."""
+        self._close()
         self._tell({"type": "websocket.disconnect", "code": 1005})

@@ -16,7 +16,7 @@ from indexer.frames import WEBSOCKET
 from indexer.reading import Reading
 from indexer.stream import Hub, Wish
 from relay import strict_json
-from relay.api.operations import PIPE, Call, Operation, Pipe, Receive, Response, Scope, Send
+from relay.api.operations import LINE, Call, Operation, Receive, Response, Send
 from relay.errors import CallerError, FairscoreError
 
 HELLO_S = 10.0
@@ -42,16 +42,14 @@ class Hello(strict_json.Request, frozen=True):
 _hello = msgspec.json.Decoder(Hello)
 
 
-class SocketLink:
+class SocketLine:
     """One WebSocket connection, already accepted or not."""
 
-    __slots__ = ("_receive", "_send", "abort", "accepted", "room", "write")
     wire = WEBSOCKET
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, call: Call, receive: Receive, send: Send) -> None:
         self._receive, self._send = receive, send
-        pipe: Pipe = scope["extensions"][PIPE]
-        self.write, self.room, self.abort = pipe.write, pipe.room, pipe.abort
+        self.take_over = call.scope["extensions"][LINE].take_over
         self.accepted = False
 
     async def accept(self) -> None:
@@ -59,11 +57,6 @@ class SocketLink:
         if not self.accepted:
             self.accepted = True
             await self._send({"type": "websocket.accept"})
-
-    async def gone(self) -> None:
-        """Wait until the client has left; what it says is ignored."""
-        while (await self._receive())["type"] != "websocket.disconnect":
-            pass
 
     async def hello(self) -> Hello:
         """Return the client's first message.
@@ -77,8 +70,8 @@ class SocketLink:
             raise CallerError("REQUEST_TIMEOUT", f"With hello=wait a message is sent within {HELLO_S:.0f} s.") from None
         return strict_json.decode(_hello, (message.get("text") or "").encode())
 
-    async def finish(self, code: int = CLOSE_RESTART, reason: str = "") -> None:
-        """Close from this side."""
+    async def refuse(self, code: int, reason: str) -> None:
+        """Close before the stream began."""
         with suppress(OSError):  # the client was quicker
             await self._send({"type": "websocket.close", "code": code, "reason": reason})
 
@@ -91,27 +84,27 @@ class Sockets:
         self._hub = hub
 
     async def socket(self, call: Call, receive: Receive, send: Send) -> None:
-        """Write the stream until either side ends it."""
+        """Begin the stream."""
         board = self._wishes.board(call)
-        link = SocketLink(call.scope, receive, send)
+        line = SocketLine(call, receive, send)
         wish = self._wishes.of(call, call.query.after or "", call.query.player, call.credential)
         await receive()  # `websocket.connect`
         if call.query.hello is not None:
             try:
-                wish = await self._told(call, link)
+                wish = await self._told(call, line)
             except FairscoreError as error:
-                await link.finish(CLOSE_REFUSED, f"{error.code}: {error.detail}"[:REASON_MAX])
+                await line.refuse(CLOSE_REFUSED, f"{error.code}: {error.detail}"[:REASON_MAX])
                 return
-        if await self._hub.serve(board, link, wish):
+        if await self._hub.serve(board, line, wish):
             return
-        if not link.accepted:
+        if not line.accepted:
             raise full()
-        await link.finish()
+        await line.refuse(CLOSE_RESTART, "")
 
-    async def _told(self, call: Call, link: SocketLink) -> Wish:
+    async def _told(self, call: Call, line: SocketLine) -> Wish:
         """Return what the client says it wishes; an error where it does not say so as it should."""
-        await link.accept()
-        hello = await link.hello()
+        await line.accept()
+        hello = await line.hello()
         credential = call.credential if hello.key is None else await call.identify(hello.key)
         return self._wishes.of(call, hello.after or call.query.after or "", call.query.player, credential)
 

@@ -20,7 +20,7 @@ from indexer.messages import (
 )
 from indexer.reading import Reading
 from indexer.stream import Hub, Wish
-from relay.api.operations import PIPE, Call, Credential, Operation, Pipe, Receive, Response, Scope, Send
+from relay.api.operations import LINE, Call, Credential, Operation, Receive, Response, Send
 from relay.errors import CallerError, WorldError
 
 Events = Snapshot | ScoreMessage | StandingMessage | AbsentMessage | FinalMessage | RetractMessage | SeasonMessage
@@ -50,29 +50,18 @@ JSON with the same `type`. `Last-Event-ID` (or `?after=`) resumes. {MESSAGES} A 
 keeps the connection."""
 
 
-class SseLink:
-    """One event stream's connection."""
+class SseLine:
+    """The connection of one who asks for events."""
 
-    __slots__ = ("_receive", "_send", "abort", "room", "write")
     wire = SSE
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._receive, self._send = receive, send
-        pipe: Pipe = scope["extensions"][PIPE]
-        self.write, self.room, self.abort = pipe.write, pipe.room, pipe.abort
+    def __init__(self, call: Call, send: Send) -> None:
+        self._send = send
+        self.take_over = call.scope["extensions"][LINE].take_over
 
     async def accept(self) -> None:
         """Answer 200 and leave the body open."""
         await self._send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-
-    async def gone(self) -> None:
-        """Wait until the client has left."""
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-
-    async def finish(self) -> None:
-        """End the body."""
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 class Wishes:
@@ -114,12 +103,12 @@ class Streams:
         self._wishes = Wishes(reading)
         self._hub = hub
 
-    async def stream(self, call: Call, receive: Receive, send: Send) -> None:
-        """Write the stream until either side ends it."""
+    async def stream(self, call: Call, receive: Receive, send: Send) -> None:  # noqa: ARG002 - a reader says nothing
+        """Begin the stream."""
         board = self._wishes.board(call)
         last = call.headers.get(b"last-event-id", b"").decode("latin-1") or call.query.after or ""
         wish = self._wishes.of(call, last, call.query.player, call.credential)
-        if not await self._hub.serve(board, SseLink(call.scope, receive, send), wish):
+        if not await self._hub.serve(board, SseLine(call, send), wish):
             raise full()
 
     def operations(self) -> list[Operation]:

@@ -17,7 +17,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 JSON = b"application/json"
 BODY_MAX = 256 * 1024
-PIPE = "fairscore.pipe"  # ASGI extension of our own server: the connection as a `Pipe`
+LINE = "fairscore.line"  # ASGI extension of our own server: the connection as a `Line`
 PUBLIC = None  # `roles` of an operation that anybody may call
 PLAYER = "player"  # the role that a session's token has
 
@@ -102,9 +102,9 @@ class Response(NamedTuple):
 
 
 class Pipe(Protocol):
-    """A connection whose answer has begun, for bytes that many are sent: coded once, without a message for each."""
+    """A connection that is open for long, for bytes that many are sent: coded once, without a message for each."""
 
-    def write(self, data: bytes) -> bool:
+    def write(self, data: bytes, /) -> bool:
         """Send these bytes; False, and nothing is sent, where the connection is full or gone."""
 
     async def room(self) -> None:
@@ -114,8 +114,18 @@ class Pipe(Protocol):
             ConnectionError: it is gone.
         """
 
+    def finish(self) -> None:
+        """End the answer from this side, once what was written is sent."""
+
     def abort(self) -> None:
         """Let go of the connection and of all that it did not send yet."""
+
+
+class Line(Protocol):
+    """The connection of a request, whose answer has begun."""
+
+    def take_over(self, gone: Callable[[], None]) -> Pipe:
+        """Go on with the answer though its endpoint returns; `gone` is called once, when the connection is lost."""
 
 
 Endpoint = Callable[[Call], Awaitable[Answer]]

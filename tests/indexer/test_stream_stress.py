@@ -92,11 +92,11 @@ def database(sqlite_url: str) -> Iterator[Database]:
     opened.close()
 
 
-def join(watching: Watching, wire: Wire, earlier: Stalling | None = None) -> Stalling:
+async def join(watching: Watching, wire: Wire, earlier: Stalling | None = None) -> Stalling:
     """Open a stream, where the earlier one left off."""
     reader = Stalling(wire, earlier)
     wish = Wish(parse_event_id(reader.last_id))
-    reader.task = asyncio.create_task(watching.hub.serve(1, reader, wish))
+    assert await watching.hub.serve(1, reader, wish)
     return reader
 
 
@@ -115,7 +115,7 @@ async def check_scenario(database: Database, dice: random.Random) -> None:
     chain = FakeChain()
     watching = Watching(chain, database)
     await watching.catch_up()
-    readers = [join(watching, dice.choice(WIRES)) for _ in range(12)]
+    readers = [await join(watching, dice.choice(WIRES)) for _ in range(12)]
     for _ in range(60):
         play(chain, dice)
         await watching.catch_up()
@@ -130,7 +130,7 @@ async def check_scenario(database: Database, dice: random.Random) -> None:
     async with asyncio.timeout(10):
         while any(reader.last_id != last and not reader.wrong for reader in readers):  # noqa: ASYNC110 - by the hub's tasks
             await asyncio.sleep(0.01)
-    fresh = join(watching, SSE)
+    fresh = await join(watching, SSE)
     await asyncio.sleep(0.01)
     for reader in readers:
         assert not reader.wrong
@@ -164,7 +164,7 @@ async def disturb(watching: Watching, readers: list[Stalling], at: int, reader: 
     elif chance < 0.45:
         reader.free.set()
         await reader.leave()
-        readers[at] = join(watching, dice.choice(WIRES), reader if dice.random() < 0.8 else None)
+        readers[at] = await join(watching, dice.choice(WIRES), reader if dice.random() < 0.8 else None)
 
 
 def unsent(serving: Serving) -> list[tuple[int, int]]:

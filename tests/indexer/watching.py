@@ -1,9 +1,8 @@
 """An indexer over a fake chain without HTTP, and readers that know only the stream's protocol."""
 
-import asyncio
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 from indexer.archive import Archive
 from indexer.boards import BoardConfig
@@ -43,7 +42,7 @@ class NoEvidence:
 class Reader:
     """A client: applies a snapshot and every message after it; checks that no number is missing or repeated.
 
-    It is its own `Link`: what the hub writes it has read.
+    It is its own `Line` and `Pipe`: what the hub writes it has read.
     """
 
     wire: Wire = SSE
@@ -58,8 +57,7 @@ class Reader:
         self.kinds: list[str] = []
         self.scores: set[str] = set(earlier.scores) if earlier else set()
         self.complete: bool = earlier.complete if earlier else False  # heard of every score there is
-        self.task: asyncio.Task[bool] | None = None
-        self._gone = asyncio.Event()
+        self.ended = False
         self._buffer = b""
 
     async def accept(self) -> None:
@@ -75,12 +73,18 @@ class Reader:
     async def room(self) -> None:
         """There is always room."""
 
-    async def finish(self) -> None:
+    def take_over(self, gone: Callable[[], None]) -> Self:
+        """Hear nothing but the frames from now on."""
+        self._gone = gone
+        return self
+
+    def finish(self) -> None:
         """The server has ended it."""
+        self.ended = True
 
     def abort(self) -> None:
         """The server has cut it off."""
-        self._gone.set()
+        self.ended = True
 
     def _take(self, block: bytes) -> None:
         """Read some of the body."""
@@ -124,15 +128,9 @@ class Reader:
         self.rows, self.total = {row["player"]: row for row in data["rows"]}, data["total"]
         self.season = data["season"]["name"]
 
-    async def gone(self) -> None:
-        """Wait until it leaves."""
-        await self._gone.wait()
-
     async def leave(self) -> None:
         """Close the connection."""
-        self._gone.set()
-        if self.task is not None:
-            assert await self.task
+        self._gone()
 
     def top(self) -> list[tuple[int, str, int, list[int], str]]:
         """(rank, player, score, position, status) of the top, ranks by sorting."""
@@ -197,8 +195,7 @@ class Watching:
         """Open a stream; a client whose connection was lost keeps what it knew and asks for what it missed."""
         reader = Reader(earlier)
         wish = Wish(parse_event_id(reader.last_id))
-        reader.task = asyncio.create_task(self.hub.serve(board, reader, wish))
-        await asyncio.sleep(0)
+        assert await self.hub.serve(board, reader, wish)
         return reader
 
     def standings(self, game: str = GAME, name: str = "default") -> list[tuple[bytes, int, tuple[int, int]]]:
