@@ -5,7 +5,7 @@ Touches nothing itself; wires chain, store, follower, stream and API together.
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ from indexer.doubting import Doubting, DoubtPlan, DoubtStore, Published
 from indexer.evidence import EvidenceSource, HttpEvidence
 from indexer.follower import BULK_BEHIND, Follower, Plan
 from indexer.heads import NewHeads
-from indexer.health import Check
+from indexer.health import Check, Health
 from indexer.post import Post
 from indexer.reading import Reading
 from indexer.schedule import Jobs
@@ -184,6 +184,21 @@ class IndexerService:
     def providers(self) -> list[ProviderState]:
         """Return the endpoints that are read from, as last seen."""
         return self._chain.providers()
+
+    @property
+    def health(self) -> Health:
+        """How following goes."""
+        return self.follower.health
+
+    @property
+    def lies(self) -> Mapping[str, int]:
+        """How often each provider gave what could not be true."""
+        return self._chain.lies
+
+    @property
+    def subscriptions(self) -> Mapping[str, bool]:
+        """Whether each WebSocket endpoint announces blocks."""
+        return {name: not why for name, why in self.heads.trouble.items()}
 
     async def _alarm(self, state: State, code: str, reason: str) -> None:
         """Open a critical flag about the chain itself, and show it to auditors."""

@@ -6,6 +6,7 @@ step, and the next one asks the next provider.
 """
 
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
@@ -73,6 +74,7 @@ class ChainPool(ProviderPool[Endpoint]):
         self.contract = self._endpoints[0].contract
         self._start_block = start_block
         self._pinned: int | None = None  # who gave the head of this step
+        self.lies: Counter[str] = Counter()  # by provider
         self._rules_ranges = RangeSize(RULES_SPAN)
 
     @property
@@ -86,6 +88,7 @@ class ChainPool(ProviderPool[Endpoint]):
         """Take note that what this step was given cannot be true: the next one asks another provider."""
         index, self._pinned = self._pinned, None
         if index is not None:
+            self.lies[self._names[index]] += 1
             self._blame(index, why)
 
     async def confirms(self, mark: Mark) -> bool | None:

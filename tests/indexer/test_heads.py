@@ -109,7 +109,7 @@ def test_announced_blocks_are_told_in_order_and_the_token_is_not() -> None:
         assert list(subscription.trouble.values()) == [""]
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-        assert not subscription.live
+        assert [subscription.live] == [False]
         assert "s3cret" not in repr(subscription.trouble)
 
     announcer = Announcer(good)
