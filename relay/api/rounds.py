@@ -27,7 +27,7 @@ from relay.api.round_documents import (
     StartRequest,
     round_document,
 )
-from relay.api.submit import SubmitScore, Taken, admit
+from relay.api.submit import SubmitScore, Taken, admit, caller
 from relay.errors import CallerError, FieldError, PayloadError, WorldError
 from relay.games import Game, Games
 from relay.group_rounds import HELD, Confirmation
@@ -99,9 +99,9 @@ class Rounds:
         chart = None if body.chart_id is UNSET else body.chart_id
         wish = Start(game, tournament_id, player, player_id, chart)
         key = idempotency_key(call.headers.get(b"idempotency-key"), body.idempotency_key or None)
-        who = call.credential or Credential("", "anonymous", game.id)
+        who = Credential("", caller(call.credential), game.id)
         route = f"POST /api/tournaments/{tournament_id}/rounds" if tournament_id else "POST /api/rounds"
-        claim = claim_of(who._replace(game_id=game.id), route, key, player.hex(), player_id, chart or "")
+        claim = claim_of(who, route, key, player.hex(), player_id, chart or "")
         return answer_of(await self._started(call, claim, wish))  # 3.
 
     async def _started(self, call: Call, claim: Claim | None, wish: Start) -> Kept:
@@ -253,6 +253,10 @@ def _player(body: StartRequest, game: Game, credential: Credential | None) -> tu
         raise _field("/playerId", "Name the player: `playerId` or `playerAddress`.", "FIELD_REQUIRED")
     if session not in (None, player):
         raise CallerError("FORBIDDEN_PLAYER", "The session is another player's: it acts for its own address only.")
+    if game.config.identity == "required" and session is None and (credential is None or credential.role != "server"):
+        # Else anybody could use up a player's attempts, and end the rounds that the player has open.
+        detail = "This game starts rounds for signed-in players: present a session's token (`POST /api/sessions`)."
+        raise CallerError("SIGNATURE_REQUIRED", detail)
     return player, shown
 
 
@@ -311,8 +315,8 @@ def _operations(rounds: Rounds, base: str) -> list[Operation]:
         operation(
             "POST", "", "Start a round", rounds.start,
             responses={201: Response(RoundDocument, "Started: to be reported by `expiresAt`.")},
-            errors=("PLAYER_INVALID", "STORE_UNAVAILABLE", *BODY_ERRORS, *CALLER_ERRORS, *KEY_ERRORS,
-                    *(START_ERRORS if inside else ("GAME_REQUIRED",))),
+            errors=("PLAYER_INVALID", "SIGNATURE_REQUIRED", "STORE_UNAVAILABLE", *BODY_ERRORS, *CALLER_ERRORS,
+                    *KEY_ERRORS, *(START_ERRORS if inside else ("GAME_REQUIRED",))),
             request=StartRequest if inside else FreeStartRequest, parameters=of_start,
             request_headers={"Idempotency-Key": HEADER_TEXT},
         ),
