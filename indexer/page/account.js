@@ -19,6 +19,8 @@ export class Account {
   /** @type {LocalKey|null} what signs scores for the wallet */
   #key = null;
   #timer = 0;
+  /** Wallets that are listened to. */
+  #heard = new WeakSet();
 
   /**
    * @param {HTMLElement} place
@@ -110,8 +112,15 @@ export class Account {
     this.announce(`Signed in as ${player}.`);
     this.onPlayer(player);
     this.#timer = setTimeout(() => this.#over("The session is over: sign in again."), +expiresAt - Date.now());
-    // Another account in the wallet is another player.
-    /** @type {any} */ (this.#wallet)?.on?.("accountsChanged", () => void this.#signOut());
+    this.#hear();
+  }
+
+  /** Another account in the wallet is another player (EIP-1193, `accountsChanged`). */
+  #hear() {
+    const wallet = /** @type {any} */ (this.#wallet);
+    if (this.#heard.has(wallet)) return;
+    this.#heard.add(wallet);
+    wallet.on?.("accountsChanged", () => wallet === this.#wallet && void this.#signOut());
   }
 
   async #signOut() {

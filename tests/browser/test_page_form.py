@@ -135,6 +135,7 @@ def test_text_has_the_contrast_of_wcag_aa(form: Page, scheme: Any) -> None:
     pairs += [
         ("accent", "card"),
         ("accent", "accent-soft"),
+        ("ink", "accent-soft"),
         ("accent-ink", "accent"),
         ("bad", "card"),
         ("bad", "bad-soft"),

@@ -207,5 +207,8 @@ def test_who_declines_in_the_wallet_stays_a_guest(context: BrowserContext, opera
     wallet.declines = False
     page.get_by_role("button", name="Sign in with Ethereum").click()
     page.get_by_role("button", name="Sign out").click()
-    expect(page.get_by_role("button", name="Sign in with Ethereum")).to_be_visible()
     expect(page.locator("#player")).to_be_editable()
+    page.get_by_role("button", name="Sign in with Ethereum").click()
+    expect(page.locator("#session")).to_contain_text("Signed in until")
+    page.evaluate("changeAccount()")  # another account is another player
+    expect(page.get_by_role("button", name="Sign in with Ethereum")).to_be_visible()

@@ -1,5 +1,7 @@
 """A wallet with a local key, as a browser page sees one (EIP-1193), and announced as EIP-6963 says.
 
+`window.changeAccount()` is its owner choosing another account.
+
 Touches the pages of the browser context it is installed in. Signs with eth-account.
 """
 
@@ -14,7 +16,12 @@ from playwright.sync_api import BrowserContext
 USER_REJECTED = 4001  # EIP-1193: the user declined
 PROVIDER = """
 (() => {
+  const listeners = [];
+  window.changeAccount = () => listeners.forEach((listener) => listener([]));
   const provider = {
+    on(name, listener) {
+      if (name === 'accountsChanged') listeners.push(listener);
+    },
     async request(call) {
       const { error, result } = await window.localWalletRequest(call);
       if (error) throw Object.assign(new Error(error.message), { code: error.code });
