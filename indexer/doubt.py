@@ -15,6 +15,7 @@ from relay.contract import game_key
 from relay.flag_kinds import DOUBT_KINDS
 from relay.guard.flags import Flag
 from relay.keccak import checksum_address, keccak
+from relay.proof import SIGNED, level_of
 from relay.rounds import CONFIRMED_LEVEL
 from relay.rules.registry import bind
 from relay.rules.ruleset import BoundRuleset, Context, RulesetError
@@ -214,9 +215,11 @@ def _recomputed(event: Event, document: Document, rules: BoundRuleset) -> Doubt 
 
 
 def _level(document: Document, verdict: Verdict) -> int:
-    """Return the evidence level that the rules give, and the game server's word on the same score."""
+    """Return the evidence level that the rules give, with the game server's word or the player's on the same score."""
     confirmed = document.confirmation is not None and document.confirmation.get("score") == document.claim.get("score")
-    return max(verdict.level, CONFIRMED_LEVEL) if confirmed else verdict.level
+    signed = document.proof is not None and document.proof.get("method") in SIGNED
+    level = level_of(verdict.level, signed=signed)
+    return max(level, CONFIRMED_LEVEL) if confirmed else level
 
 
 def _line_apart(verdict: Verdict, published: list[dict[str, Any]]) -> str | None:

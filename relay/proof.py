@@ -49,7 +49,7 @@ class Proof(NamedTuple):
 
     def level(self, level: int) -> int:
         """Return the evidence level of a score whose evidence alone deserves `level`."""
-        return SIGNED_LEVEL if level == REPLAYED_LEVEL and self.method in SIGNED else level
+        return level_of(level, signed=self.method in SIGNED)
 
     def document(self) -> dict[str, str] | None:
         """Return what stands in the evidence, so that anybody can check signatures again; None without proof."""
@@ -65,6 +65,11 @@ _INVALID = Row("SIGNATURE_INVALID", 1, Mode.ENFORCE, lambda _: None)
 _EXPIRED = Row("SIGNATURE_EXPIRED", 1, Mode.ENFORCE, lambda _: None)
 _SCOPE = Row("SESSION_KEY_SCOPE", 1, Mode.ENFORCE, lambda _: None)
 _REQUIRED = Row("SIGNATURE_REQUIRED", 1, Mode.ENFORCE, lambda _: None)
+
+
+def level_of(level: int, *, signed: bool) -> int:
+    """Return the evidence level of a score that deserves `level` by itself, and that its player signed or not."""
+    return SIGNED_LEVEL if signed and level == REPLAYED_LEVEL else level
 
 
 # ------------------------------------------------------------- what is signed

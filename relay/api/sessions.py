@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from relay import siwe
+from relay.api.auth import PLAYER_TOKEN
 from relay.api.operations import PLAYER, Answer, Call, Headers, Operation, Response, answer
 from relay.api.pages import rfc3339
 from relay.api.signing import SigningDomain
@@ -35,7 +36,6 @@ from relay.submission import Signature, read_address
 
 T = TypeVar("T")
 
-TOKEN_START = "fs_live_pt_"  # noqa: S105 - what every token begins with
 TOKEN_BYTES = 32
 SESSION_MS = 3_600_000
 NONCE_MS = 600_000
@@ -144,7 +144,7 @@ class Sessions:
         proof = await self._players.signed_by(player, signed_text_digest(body.message), signature)
         if proof is None:
             raise CallerError("SIGN_IN_SIGNATURE", f"The message was not signed by the wallet at {said.address}.")
-        token = TOKEN_START + secrets.token_urlsafe(TOKEN_BYTES)
+        token = PLAYER_TOKEN + secrets.token_urlsafe(TOKEN_BYTES)
 
         def job(connection: Connection) -> store.Session | None:
             at_ms = self._database.now_ms(connection)

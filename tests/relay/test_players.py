@@ -1,0 +1,55 @@
+"""Contract wallets cannot hold up anybody: questions are bounded in time and number."""
+
+import asyncio
+import time
+
+import pytest
+
+from relay import players
+from relay.errors import WorldError
+from relay.players import Players
+from relay.store.engine import open_database
+from tests.harness.wallets import Wallet
+from tests.relay.conftest import DOMAIN
+
+ALICE = Wallet("alice")
+
+
+class Hanging:
+    """A chain that never answers."""
+
+    def __init__(self) -> None:
+        self.asked = self.most = 0
+
+    async def call(self, to: bytes, data: bytes, sender: bytes | None = None) -> bytes:  # noqa: ARG002
+        """eth_call."""
+        self.asked += 1
+        self.most = max(self.most, self.asked)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.asked -= 1
+        return b""
+
+
+def test_a_chain_that_never_answers(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most 16 questions at once, each over in time, "cannot be asked" for all; own keys are not kept waiting."""
+    monkeypatch.setattr(players, "WALLET_S", 0.1)
+
+    async def scenario() -> None:
+        chain, database = Hanging(), open_database(sqlite_url)
+        known = Players(database, chain, DOMAIN)
+        digest, junk = b"\x01" * 32, bytes(65)
+        asked = [asyncio.create_task(known.signed_by(b"\x11" * 20, digest, junk)) for _ in range(100)]
+        await asyncio.sleep(0)
+        started = time.perf_counter()
+        signature = bytes(ALICE.account.unsafe_sign_hash(digest).signature)
+        assert await known.signed_by(ALICE.raw, digest, signature) == "signature"
+        assert time.perf_counter() - started < 0.05
+        results = await asyncio.gather(*asked, return_exceptions=True)
+        assert {getattr(result, "code", None) for result in results} == {"CHAIN_UNAVAILABLE"}
+        assert all(isinstance(result, WorldError) for result in results)
+        assert (chain.most, chain.asked) == (players.WALLETS_AT_ONCE, 0)
+        database.close()
+
+    asyncio.run(scenario())
