@@ -143,8 +143,10 @@ def migrate(
 
 
 @app.command()
-def openapi() -> None:
+def openapi(
+    roles: Annotated[bool, typer.Option("--roles", help="Instead, a table: which role may call what.")] = False,
+) -> None:
     """Print the OpenAPI 3.1 document of the whole system, generated from the declarations that validate."""
-    from relay.document import openapi_document
+    from relay.document import openapi_document, roles_document
 
-    typer.echo(openapi_document().decode())
+    typer.echo(roles_document() if roles else openapi_document().decode())

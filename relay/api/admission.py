@@ -65,6 +65,8 @@ class Admission:
             return
         credential = call.credential
         if credential is None:
+            if operation.guests:
+                return
             raise unauthenticated("This operation needs a key.", presented=False)
         if credential.role not in operation.roles:
             raise forbidden_role(credential.role, ", ".join(sorted(operation.roles)))

@@ -28,7 +28,7 @@ from relay.api.rounds import RoundParts, round_operations
 from relay.api.shields import Shields
 from relay.api.signing import Signing
 from relay.api.submissions import RulesetDocument, SubmissionDocument, SubmissionPage, SubmissionQuery, Submissions
-from relay.api.submit import SubmitScore
+from relay.api.submit import SUBMITTERS, SubmitScore
 from relay.api.tournaments import tournament_operations
 from relay.errors import PROBLEMS, CallerError
 from relay.games import Games
@@ -105,7 +105,7 @@ def application(
         sources.append(lambda: _intake_numbers(relay.intake))
     if shields is not None:
         sources.append(shields.numbers)
-    listed += _system_operations(ready, Metrics(counts, sources, fetches))
+    listed += system_operations(ready, Metrics(counts, sources, fetches))
     listed += page_operations(listed)
     return Api(listed, authenticate, games, counts, shields=shields)
 
@@ -180,6 +180,8 @@ def _submit_operation(endpoint: SubmitScore) -> Operation:
             "SIGNATURE_USED", "BODY_TOO_LARGE", "CHAIN_UNAVAILABLE",
             "MEDIA_TYPE_UNSUPPORTED", *CHECK_CODES, "RATE_LIMITED", "STORE_UNAVAILABLE", "SIGNER_UNAVAILABLE",
         ),
+        roles=SUBMITTERS,
+        guests=True,
         request=ScoreSubmission[claims[0]],  # type: ignore[valid-type]
         raw_body=True,
         body_max=BODY_MAX_REPLAY,
@@ -196,7 +198,8 @@ def _submit_operation(endpoint: SubmitScore) -> Operation:
     )  # fmt: skip
 
 
-def _system_operations(ready: Ready, metrics: Metrics) -> list[Operation]:
+def system_operations(ready: Ready, metrics: Metrics) -> list[Operation]:
+    """Return the declarations of health and metrics."""
     health = HealthEndpoints(ready, VERSION)
     return [
         Operation("GET", "/health/live", "The process answers", health.live, {200: Live}, tag="Operations"),

@@ -59,7 +59,8 @@ class Api:
         self._id_prefix = f"req_{secrets.token_hex(6)}"
         self._id_count = itertools.count(1)
         places: dict[str, _Place] = {}
-        for operation in operations:
+        self.operations = tuple(operations)
+        for operation in self.operations:
             for path in (operation.path, *operation.aliases):
                 places.setdefault(path, _Place(self, path)).add(operation)
         self._static = {path: place for path, place in places.items() if "{" not in path}

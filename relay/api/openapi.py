@@ -53,13 +53,14 @@ def _operation(operation: Operation, schemas: dict[str, Any], alias: int) -> dic
         "summary": operation.summary,
         "parameters": [*_path_parameters(operation), *_query_parameters(operation), *_header_parameters(operation)],
         "responses": _responses(operation, schemas),
-        "security": [{}, {"key": []}] if operation.roles is None else [{"key": []}],
+        "security": [{}, {"key": []}] if operation.roles is None or operation.guests else [{"key": []}],
     }
     if operation.secret_header is not None:
         declared["security"].append({operation.secret_header.decode(): []})
     notes = [operation.description]
     if operation.roles is not None:
-        notes.append(f"Takes a key with one of the roles: {', '.join(sorted(operation.roles))}.")
+        without = " Games may allow to call it without a key." if operation.guests else ""
+        notes.append(f"Takes a key with one of the roles: {', '.join(sorted(operation.roles))}.{without}")
     if alias:
         notes.append(f"The same as `{operation.path}`.")
     if text := " ".join(note for note in notes if note):

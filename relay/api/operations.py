@@ -140,7 +140,8 @@ class Operation:
     endpoint gets bytes and decodes them to that type itself. With `stream` the endpoint is plain ASGI:
     `endpoint(call, receive, send)`, request id and CORS headers are added to what it sends. With `socket` it is plain
     ASGI of a WebSocket, not accepted yet; what it raises before accepting is answered as to any other request.
-    `roles` None means open; a key that is presented is checked all the same. A key in the operation's `secret_header`
+    `roles` None means open; a key that is presented is checked all the same. With `guests` there may be no key at all:
+    the endpoint asks the game whether it takes anonymous callers. A key in the operation's `secret_header`
     is as good as a bearer key, if it is a server's.
     """
 
@@ -163,5 +164,6 @@ class Operation:
     stream: bool = False
     socket: bool = False
     hidden: bool = False  # served, but no part of the documented interface (pages)
+    guests: bool = False
     secret_header: bytes | None = None  # lower-case name of a header that may bring a server key instead
     operation_id: str = ""

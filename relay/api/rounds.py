@@ -27,7 +27,7 @@ from relay.api.round_documents import (
     StartRequest,
     round_document,
 )
-from relay.api.submit import SubmitScore, Taken, admit, caller
+from relay.api.submit import SUBMITTERS, SubmitScore, Taken, admit, caller
 from relay.errors import CallerError, FieldError, PayloadError, WorldError
 from relay.games import Game, Games
 from relay.group_rounds import HELD, Confirmation
@@ -317,6 +317,7 @@ def _operations(rounds: Rounds, base: str) -> list[Operation]:
             responses={201: Response(RoundDocument, "Started: to be reported by `expiresAt`.")},
             errors=("PLAYER_INVALID", "SIGNATURE_REQUIRED", "STORE_UNAVAILABLE", *BODY_ERRORS, *CALLER_ERRORS,
                     *KEY_ERRORS, *(START_ERRORS if inside else ("GAME_REQUIRED",))),
+            roles=SUBMITTERS, guests=True,
             request=StartRequest if inside else FreeStartRequest, parameters=of_start,
             request_headers={"Idempotency-Key": HEADER_TEXT},
         ),
@@ -324,6 +325,7 @@ def _operations(rounds: Rounds, base: str) -> list[Operation]:
             "POST", "/{roundId}/end", "Report a round", rounds.end,
             responses={200: Response(ReportedRound, "Judged: accepted, or held until the game's server confirms it.")},
             errors=(*END_ERRORS, *BODY_ERRORS, *CALLER_ERRORS, *KEY_ERRORS),
+            roles=SUBMITTERS, guests=True,
             request=claim, raw_body=True, body_max=2 * BODY_MAX_REPLAY, parameters=names, description=END_TEXT,
             request_headers={"Idempotency-Key": HEADER_TEXT, "Prefer": PREFER_TEXT},
         ),

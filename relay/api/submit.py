@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from relay.api import answers
 from relay.api.accepted import accepted
-from relay.api.admission import forbidden_role, unauthenticated
+from relay.api.admission import unauthenticated
 from relay.api.idempotency import idempotency_key, scope_of
 from relay.api.operations import PLAYER, Answer, Call, Credential, Headers
 from relay.api.prefer import Preference, preference
@@ -153,7 +153,7 @@ def admit(game: Game, call: Call) -> None:
     """Let in whoever may send scores of a game, and let pages of its origins read the answer.
 
     Raises:
-        CallerError: NOT_AUTHENTICATED, FORBIDDEN_ROLE, FORBIDDEN_GAME.
+        CallerError: NOT_AUTHENTICATED, FORBIDDEN_GAME.
     """
     if (origin := call.headers.get(b"origin")) is not None:
         call.origin_allowed = game.config.allows_origin(origin.decode("latin-1"))
@@ -161,7 +161,5 @@ def admit(game: Game, call: Call) -> None:
     if credential is None:
         if not game.config.anonymous_submit:
             raise unauthenticated("This game takes scores from callers with a client or server key.", presented=False)
-    elif credential.role not in SUBMITTERS:
-        raise forbidden_role(credential.role, "client, player, server")
     elif credential.game_id is not None and credential.game_id != game.id:
         raise CallerError("FORBIDDEN_GAME", "The key belongs to another game.")

@@ -45,6 +45,7 @@ class Reply:
     status: int
     headers: dict[str, str]
     body: bytes
+    raw: list[tuple[bytes, bytes]] = field(default_factory=list)  # headers as sent, repeated ones too
 
     @property
     def json(self) -> Any:
@@ -83,7 +84,7 @@ class Relay:
         await self.api(scope, receive, send)
         start, content = sent
         found = {name.decode(): value.decode("latin-1") for name, value in start["headers"]}
-        return Reply(start["status"], found, content["body"])
+        return Reply(start["status"], found, content["body"], start["headers"])
 
     async def submit(self, body: object = None, **headers: str) -> Reply:
         """Post a score, by default answered at once."""
