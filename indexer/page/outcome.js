@@ -8,8 +8,7 @@ import { checkList, copyable, el, levelBadge, number, rawJson, short, showLevel,
 
 const CHAIN_STEPS = ["accepted", "sent", "included", "final"];
 const ROUND_STEPS = ["started", "reported", "confirmed", "accepted"];
-/** How far along each state of a round is; "confirmed" before a report is not yet a report. */
-const REACHED = { active: 0, reported: 1, confirmed: 0, accepted: 3 };
+const ROUND_STEPS_ALONE = ["started", "reported", "accepted"];
 /** What ended a round, where the relay's code needs more words. */
 const ENDINGS = {
   BACKEND_SCORE_MISMATCH: "The game's server confirmed another score than the one reported.",
@@ -61,12 +60,13 @@ export class Outcome {
    * @param {AbortSignal} signal
    */
   async followRound(round, score, startedAt, signal) {
-    const { list, reach } = way("Way of the round", ROUND_STEPS, startedAt);
-    reach(ROUND_STEPS[0], 0);
+    const steps = round.requireConfirmation ? ROUND_STEPS : ROUND_STEPS_ALONE;
+    const { list, reach } = way("Way of the round", steps, startedAt);
+    reach("started", 0);
+    reach("reported");
     const until = el("p", { class: "reason" });
     /** @param {import("./rounds.js").Round} now */
     const tell = (now) => {
-      reach(ROUND_STEPS[REACHED[/** @type {keyof typeof REACHED} */ (now.status)] ?? 1]);
       const deadline = now.confirmationDeadline ? new Date(now.confirmationDeadline).toLocaleTimeString("en-GB") : null;
       until.textContent = `Waiting for the game's server to confirm it${deadline ? `, until ${deadline}` : ""}.`;
     };
@@ -124,7 +124,8 @@ export class Outcome {
     this.show(
       "accepted",
       el("h2", {}, "Accepted: ", el("strong", { text: number(answer.score) })),
-      el("p", { class: "reason" }, "Recomputed and signed by the relay, durable before it answered. ", level),
+      el("p", { class: "reason", text: "Recomputed and signed by the relay, durable before it answered." }),
+      el("p", { class: "evidence" }, "Evidence: ", level),
       before,
       list,
       ticks,

@@ -54,6 +54,16 @@ function rememberedPlayer() {
   return randomPlayer();
 }
 
+/**
+ * Whether a refused report ends its round: it was judged, or the round is over. One that was not heard, came too often
+ * or with a session that is over can be sent again.
+ * @param {any} error
+ * @returns {boolean}
+ */
+function isFinal({ status, code }) {
+  return [400, 404, 409, 422].includes(status) && code !== "IDEMPOTENCY_IN_FLIGHT";
+}
+
 export class PlayPanel {
   /** @type {AbortController} */
   #running = new AbortController();
@@ -62,6 +72,8 @@ export class PlayPanel {
   #rules = { gameTimeMsMin: 10_000, noteGapMsMin: 50 };
   /** @type {import("./rounds.js").Round|null} the round being played */
   #round = null;
+  /** What the time was before a round's clock set it. */
+  #timeBefore = "";
 
   /**
    * @param {Document} document
@@ -256,12 +268,13 @@ export class PlayPanel {
   #enterRound(round) {
     this.#round = round;
     this.outcome.hide();
-    this.clock.start(round);
     this.#playing(true);
+    this.clock.start(round);
     this.announce("The round has started.");
   }
 
   #leaveRound() {
+    if (this.#round === null) return;
     this.#round = null;
     this.clock.stop();
     this.#playing(false);
@@ -271,6 +284,8 @@ export class PlayPanel {
   /** @param {boolean} isPlaying while a round is played, its clock sets the time */
   #playing(isPlaying) {
     const { gameTime } = this.form.elements;
+    if (isPlaying && !gameTime.readOnly) this.#timeBefore = gameTime.value;
+    if (!isPlaying) gameTime.value = gameTime.previousElementSibling.value = this.#timeBefore;
     gameTime.readOnly = isPlaying;
     gameTime.previousElementSibling.disabled = isPlaying;
     this.#lockPlayer();
@@ -306,8 +321,7 @@ export class PlayPanel {
       void this.arena.refresh();
     } catch (error) {
       if (signal.aborted) return;
-      // A judged round is used up, whatever the verdict; one that was not heard can be reported again.
-      if (round && /** @type {any} */ (error).checks?.length > 0) this.#leaveRound();
+      if (isFinal(error)) this.#leaveRound();
       this.outcome.failed(error, () => void this.#send(play, idempotencyKey, round), number(play.score));
     } finally {
       if (!signal.aborted) this.#unbusy();

@@ -135,7 +135,12 @@ def test_the_report_goes_encrypted_over_the_wire(context: BrowserContext, operat
     page.on("request", lambda request: sent.append(request) if request.url.endswith("/end") else None)
     started = start_round(page)
     page.get_by_role("button", name="Report 2,652").click()
-    expect(page.locator("#result h2")).to_have_text("Accepted: 2,652")
+    result = page.locator("#result")
+    expect(result.locator("h2")).to_have_text("Accepted: 2,652")
+    way = result.get_by_role("list", name="Way of the round").locator("li[data-done] > span")
+    expect(way).to_have_text(["started", "reported", "accepted"])  # nobody confirmed it
+    expect(result.locator(".level")).to_have_text("counts")
+    expect(page.get_by_role("spinbutton", name="Time (ms)")).to_have_value("30000")  # as it was before the round
     (report,) = [json.loads(request.post_data or "{}") for request in sent]
     assert sorted(report) == ["encrypted", "keyId"]
     assert report["keyId"] == started["encryptionKeyId"]
@@ -174,6 +179,18 @@ def test_a_cheat_in_a_round_uses_it_up(context: BrowserContext, operator: Operat
     expect(result.locator(".checks li").first).to_have_attribute("data-code", "SCORE_MISMATCH")
     expect(page.get_by_role("button", name="Start a round")).to_be_enabled()
     expect(page.locator("#round")).to_be_hidden()
+
+
+def test_a_round_that_is_over_is_left(context: BrowserContext, operator: Operator) -> None:
+    tournament_id = operator.tournament(confirmed=False)
+    page = open_page(context, operator, tournament_id)
+    start_round(page)
+    operator.ask("POST", f"/api/tournaments/{tournament_id}/cancel", {"reason": "rain"})
+    page.get_by_role("button", name="Report 2,652").click()
+    expect(page.locator("#result code").first).to_have_text("ROUND_INVALIDATED")
+    page.get_by_role("button", name="Start a round").click()
+    expect(page.locator("#result code").first).to_have_text("TOURNAMENT_NOT_OPEN")
+    expect(page.locator("#player")).to_be_editable()
 
 
 def test_a_session_key_signs_scores_after_one_question(context: BrowserContext, operator: Operator) -> None:
