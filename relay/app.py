@@ -68,9 +68,9 @@ class RelayService:
         )
         opening = Opening(chain, footing.contract, footing.keys.admin, database, writer, self._next_round)
         self.game_watch = GameWatch(games, database, opening)
-        self._desk = RoundDesk(database, writer, games, footing.domain)
+        self.desk = RoundDesk(database, writer, games, footing.domain)
         looks = [(self.rotation.look, EVERY_S), (self.game_watch.look, LOOK_S)]
-        rounds = [(self._desk.expire, round_desk.EVERY_S), (self._desk.commit_seeds, round_desk.SEEDS_EVERY_S)]
+        rounds = [(self.desk.expire, round_desk.EVERY_S), (self.desk.commit_seeds, round_desk.SEEDS_EVERY_S)]
         self._jobs = Jobs(self.intake, flush_keys, [*looks, *rounds])
 
     async def start(self) -> None:
@@ -84,6 +84,7 @@ class RelayService:
         await continuity.check(footing.chain, footing.contract, self.games.by_id, self._next_round)
         await self.game_watch.settle(OPENED_S)
         await self.intake.start()
+        await self.desk.commit_seeds()
         await self.rotation.start()
         self._jobs.start()
 

@@ -54,7 +54,7 @@ from relay.store.keys import KeyStore
 from relay.store.outbox_leases import ChainMismatchError, known_contract
 from relay.store.writer import Writer
 from relay.webhooks.child import WebhookProcess
-from relay.welcome import greet
+from relay.welcome import greet, tournament_round
 
 GC_THRESHOLD = 50_000  # with `gc.freeze`, collections under load no longer make the slowest answers
 READY_POLL_S = 0.05
@@ -90,7 +90,7 @@ class Composition:
         self._indexer: IndexerService | None = None
         self._webhooks: WebhookProcess | None = None
         self._facts: list[tuple[str, str]] = []
-        self._game_id = ""
+        self._game_id = self._tournament = ""
 
     async def run(self) -> None:
         """Start, serve until a signal, stop."""
@@ -150,6 +150,8 @@ class Composition:
             inactive = await publish(footing, games, self._say)
             service = RelayService(settings, database, writer, footing, games, inactive, flush)
             relay = await self._start_relay(stack, service, database, writer)
+            if devnet is not None:
+                self._tournament = await service.desk.offer(self._game_id)
             operations += self._administration(service, database, writer, keys, url)
             if webhooks is not None:
                 await self._start_webhooks(stack, webhooks, writer)
@@ -280,7 +282,9 @@ class Composition:
             await asyncio.sleep(READY_POLL_S)
         player = checksum_address(secrets.token_bytes(20))
         page = self._indexer is not None
-        greet(self._console, url, player if self._relay else "", self._game_id, self._facts, page=page)
+        played = tournament_round(url, self._tournament, self._settings.home) if self._tournament else ""
+        shown = player if self._relay else ""
+        greet(self._console, url, shown, self._game_id, self._facts, page=page, played=played)
 
 
 async def _repeat(flush: Callable[[], Awaitable[int]]) -> None:

@@ -4,10 +4,14 @@ Touches the console it is given.
 """
 
 import json
+from os.path import relpath
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.rule import Rule
+
+from relay.home import DEVNET_NAME
 
 # 45 perfect, 12 good, 3 miss, combo 42: (10 + 42)/10 x (10 x 45 + 5 x 12) = 2652. 5420 is what a cheat would like.
 PLAY = {"perfect": 45, "good": 12, "miss": 3, "combo": 42, "gameTime": 30000}
@@ -22,10 +26,37 @@ def curl(url: str, player: str, game_id: str, score: int) -> str:
     return f"curl -s -X POST {url}/api/submit-score -H 'Content-Type: application/json' -d '{body}'"
 
 
-def greet(console: Console, url: str, player: str, game_id: str, facts: list[tuple[str, str]], *, page: bool) -> None:
+def tournament_round(url: str, tournament: str, home: Path) -> str:
+    """Return a line that plays a round as escs documents it: start, report, confirmation by the game's server."""
+    json_type = "-H 'Content-Type: application/json'"
+    play = json.dumps({"score": HONEST, **PLAY}, separators=(",", ":"))
+    secret = f"""$(sed -n 's/.*"gameServerSecret": "\\([^"]*\\)".*/\\1/p' {relpath(home / DEVNET_NAME)})"""
+    start = f"""curl -s -X POST $T/rounds {json_type} -d '{{"playerId":"5f158719c9e95137883b8b7c"}}'"""
+    return "; ".join(
+        (
+            f"T={url}/tournaments/{tournament}",
+            f"""R=$({start} | sed 's/.*"_id":"\\([0-9a-f]*\\)".*/\\1/')""",
+            f"curl -s -X POST $T/rounds/$R/end {json_type} -d '{play}'",
+            f"""curl -s -X PUT $T/rounds/$R/game-server-confirmation -H "escs-game-secret-key: {secret}" """
+            f"""{json_type} -d '{{"isValid":true,"score":{HONEST}}}'""",
+        )
+    )
+
+
+def greet(
+    console: Console,
+    url: str,
+    player: str,
+    game_id: str,
+    facts: list[tuple[str, str]],
+    *,
+    page: bool,
+    played: str = "",
+) -> None:
     """Print where to go. `facts` are further (name, value) lines; `page` says whether one is served.
 
-    `player` is an address for the lines to paste; empty where no score is taken: then there are none.
+    `player` is an address for the lines to paste; empty where no score is taken: then there are none. `played` is a
+    line that plays a round, where there is a tournament for everybody.
     """
     console.print(Rule("[bold green]Fairscore is ready[/]", style="green"))
     if page:
@@ -38,4 +69,7 @@ def greet(console: Console, url: str, player: str, game_id: str, facts: list[tup
         console.print(f"  [cyan]{escape(curl(url, player, game_id, HONEST))}[/]")
         console.print("\n  try to cheat (refused, with every check that was made):\n")
         console.print(f"  [yellow]{escape(curl(url, player, game_id, CHEAT))}[/]\n")
+    if played:
+        console.print("  play a round of the open tournament, and confirm it as the game's server:\n")
+        console.print(f"  [cyan]{escape(played)}[/]\n")
     console.print("  stop with Ctrl-C", style="dim")
