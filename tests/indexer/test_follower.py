@@ -12,6 +12,7 @@ from indexer.chain import MalformedError
 from indexer.decoding import LogError, RpcLog
 from indexer.fold import BrokenChainError, Evidence
 from indexer.follower import Plan
+from indexer.state import State
 from relay.contract import TOPICS, game_key
 from relay.store.engine import Database, open_database
 from tests.indexer.fake_chain import FakeChain, oracle
@@ -255,11 +256,20 @@ def test_reorganisation_deeper_than_every_kept_block(database: Database) -> None
             chain.mine()
         fill(chain, 10)
         await watching.catch_up()
+        flags: list[str] = []
+
+        async def alarm(state: State, code: str, reason: str) -> None:
+            assert state.tip.number > 1200
+            assert "replaced" in reason or "deeper" in reason
+            flags.append(code)
+
+        watching.follower._retreat._alarm = alarm
         chain.fork(chain.height - 20)
         fill(chain, 1300, scores_each=1)
         await watching.follower.step()
         assert not watching.follower.health.checks(0.0)["indexer.lag"].ok
         assert "deeper" in watching.follower.health.deep
+        assert flags == ["REORG_DEEP", "FINALITY_BROKEN"]
         await watching.catch_up()
         await watching.follower.step()
         agree(watching, chain)

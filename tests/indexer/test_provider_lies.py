@@ -1,6 +1,7 @@
 """Several providers, some of which lie: only the truth is applied, and it is told who lied and why."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
@@ -284,7 +285,9 @@ def test_a_chain_that_really_broke_its_finality_is_followed_and_flagged(database
         async def alarm(state: object, code: str, reason: str) -> None:
             told.append(code)
             assert state is watching.state
-            await watching.store.alarm(watching.state, code, reason)
+            [news] = await watching.store.alarm(watching.state, code, reason)
+            assert (news.game, news.seq) == (1, len(told))
+            assert json.loads(news.body)["occurrences"] == len(told)
 
         fill(chain, 12)
         await reach(watching, chain)
