@@ -16,6 +16,7 @@ from relay.api import answers
 from relay.api.accepted import document
 from relay.api.idempotency import HEADER_TEXT, answer_of, claim_of, idempotency_key
 from relay.api.operations import Answer, Call, Credential, Operation, Response, answer
+from relay.api.pages import storable
 from relay.api.problems import problem
 from relay.api.revocations import Revocations
 from relay.api.round_documents import (
@@ -33,7 +34,7 @@ from relay.games import Game, Games
 from relay.group_rounds import HELD, Confirmation
 from relay.intake import Intake
 from relay.round_desk import RoundDesk, Start, Started
-from relay.rounds import Report, Round, Said, as_reported, player_address
+from relay.rounds import Report, Round, Said, as_reported, expire, player_address
 from relay.rules.registry import RULESETS
 from relay.store import encryption, queries
 from relay.store import rounds as round_rows
@@ -125,7 +126,7 @@ class Rounds:
     async def _game(self, call: Call, tournament_id: str | None) -> Game:
         games = self._parts.games
         if tournament_id is not None:
-            found = await self._parts.read(lambda c: tournament_rows.find(c, tournament_id))
+            found = await self._parts.read(lambda c: tournament_rows.find(c, storable(tournament_id)))
             if found is None:
                 raise CallerError("TOURNAMENT_UNKNOWN", "There is no tournament with this id.")
             wanted: str | None = found.game_id
@@ -185,7 +186,7 @@ class Rounds:
         """Take the game server's word; the same again changes nothing."""
         body: ConfirmationRequest = call.body
         credential: Credential = call.credential  # type: ignore[assignment]  # the operation declares roles
-        tournament_id, round_id = call.path.get("tournamentId"), call.path["roundId"]
+        tournament_id, round_id = call.path.get("tournamentId"), storable(call.path["roundId"])
         said = _said(body)
         confirmation = Confirmation(
             round_id, tournament_id, said, credential.key_id, credential.game_id, call.request_id
@@ -206,10 +207,15 @@ class Rounds:
 
     async def _found(self, call: Call) -> Round:
         round_id, tournament_id = call.path["roundId"], call.path.get("tournamentId")
-        found = await self._parts.read(lambda c: round_rows.find(c, round_id))
+        found = await self._parts.read(lambda c: self._now(c, round_id))
         if found is None or tournament_id not in (None, found.tournament_id):
             raise CallerError("ROUND_UNKNOWN", "There is no round with this id.")
         return found
+
+    def _now(self, c: Connection, round_id: str) -> Round | None:
+        """Return a round as it is now: a deadline that has passed counts, though nobody wrote it down yet."""
+        found = round_rows.find(c, storable(round_id))
+        return None if found is None else expire(found, self._parts.database.now_ms(c)).round
 
     async def _shown(self, found: Round) -> RoundDocument:
         submission_id = found.submission_id

@@ -150,14 +150,15 @@ class Tournaments:
 
         def job(c: Connection) -> StandingsDocument:
             found = _found(c, wanted)
-            waiting = store.unresolved(c, found.id)
+            now_ms = self._parts.database.now_ms(c)
+            waiting = store.unresolved(c, found.id, now_ms)
             rows = store.standings(c, found.id, query.limit + 1, after)
             shown = [standing_document(row, rank + nth) for nth, row in enumerate(rows[: query.limit], start=1)]
             more = None
             if len(rows) > query.limit:
                 last = rows[query.limit - 1]
                 more = _cursor(rank + query.limit, last.score, last.received_at_ms, last.submission_id)
-            over = final(found, waiting, self._parts.database.now_ms(c))
+            over = final(found, waiting, now_ms)
             return StandingsDocument(found.id, found.game_id, "final" if over else "provisional", waiting, shown, more)
 
         return answer(await self._parts.read(job))
@@ -170,7 +171,7 @@ class Tournaments:
 
         def job(c: Connection) -> TournamentDocument:
             now_ms = self._parts.database.now_ms(c)
-            found = store.find(c, wanted, lock=True) or _found(c, wanted)
+            found = store.find(c, storable(wanted), lock=True) or _found(c, wanted)
             if credential.game_id not in (None, found.game_id):
                 raise CallerError("FORBIDDEN_GAME", "The key belongs to another game.")
             if found.phase(now_ms) not in OVER:

@@ -78,9 +78,9 @@ def carry_out(c: Connection, steps: Sequence[Step], now_ms: int) -> list[Round]:
     return changed
 
 
-def unresolved(c: Connection, tournament_id: str) -> int:
-    """Return how many rounds of a tournament have no outcome yet."""
-    is_open = (rounds.c.tournament_id == tournament_id, rounds.c.due_at_ms.is_not(None))
+def unresolved(c: Connection, tournament_id: str, now_ms: int) -> int:
+    """Return how many rounds of a tournament still wait for something."""
+    is_open = (rounds.c.tournament_id == tournament_id, rounds.c.due_at_ms > now_ms)
     return int(c.scalar(select(func.count()).select_from(rounds).where(*is_open)) or 0)
 
 

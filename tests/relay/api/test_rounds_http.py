@@ -138,7 +138,7 @@ async def check_accepted(server: Server, submission_id: str, player: bytes) -> N
     ("said", "code"),
     [({"isValid": True, "score": 2651}, "BACKEND_SCORE_MISMATCH"), ({"isValid": False}, "CONFIRMATION_REFUSED")],
 )
-def test_what_is_not_confirmed_is_given_up(database_url: str, relay_at: Any, said: Any, code: str) -> None:
+def test_what_is_not_confirmed_is_given_up(sqlite_url: str, relay_at: Any, said: Any, code: str) -> None:
     """A mismatch and `false` invalidate the round; the held score was never signed."""
 
     async def scenario(server: Server) -> None:
@@ -151,7 +151,7 @@ def test_what_is_not_confirmed_is_given_up(database_url: str, relay_at: Any, sai
         row = (await rows(server, "SELECT status, code, receipt_signature, round_id FROM submissions"))[0]
         assert tuple(row) == ("rejected", code, None, None)
 
-    served(database_url, relay_at, scenario)
+    served(sqlite_url, relay_at, scenario)
 
 
 def test_after_acceptance_false_revokes_and_true_raises(database_url: str, relay_at: Any) -> None:
@@ -175,7 +175,7 @@ def test_after_acceptance_false_revokes_and_true_raises(database_url: str, relay
     served(database_url, relay_at, scenario)
 
 
-def test_confirmed_before_the_report(database_url: str, relay_at: Any) -> None:
+def test_confirmed_before_the_report(sqlite_url: str, relay_at: Any) -> None:
     """Either order works; with another score the report is refused with the check that says so."""
 
     async def scenario(server: Server) -> None:
@@ -191,10 +191,10 @@ def test_confirmed_before_the_report(database_url: str, relay_at: Any) -> None:
         shown = (await server.call("GET", f"/tournaments/cup/rounds/{second}")).json
         assert (shown["status"], shown["reason"]) == ("invalidated", "BACKEND_SCORE_MISMATCH")
 
-    served(database_url, relay_at, scenario)
+    served(sqlite_url, relay_at, scenario)
 
 
-def test_a_wrong_secret_changes_nothing(database_url: str, relay_at: Any) -> None:
+def test_a_wrong_secret_changes_nothing(sqlite_url: str, relay_at: Any) -> None:
     """401 without or with a wrong secret, 403 with a key that is no server's or another game's."""
 
     async def scenario(server: Server) -> None:
@@ -211,7 +211,7 @@ def test_a_wrong_secret_changes_nothing(database_url: str, relay_at: Any) -> Non
         assert (await server.call("GET", f"/rounds/{round_id}")).json["status"] == "active"
         assert (await server.call("PUT", path, said, authorization=f"Bearer {server.key}")).status == 200
 
-    served(database_url, relay_at, scenario)
+    served(sqlite_url, relay_at, scenario)
 
 
 def test_a_round_is_its_players_its_charts_and_in_time(database_url: str, relay_at: Any) -> None:
@@ -250,7 +250,7 @@ def test_a_round_is_its_players_its_charts_and_in_time(database_url: str, relay_
     served(database_url, relay_at, scenario, game)
 
 
-def test_the_servers_clock(database_url: str, relay_at: Any) -> None:
+def test_the_servers_clock(sqlite_url: str, relay_at: Any) -> None:
     """A play longer than its round is refused; one much shorter is flagged and accepted."""
 
     async def scenario(server: Server) -> None:
@@ -264,10 +264,10 @@ def test_the_servers_clock(database_url: str, relay_at: Any) -> None:
         codes = [row.code for row in await rows(server, "SELECT code FROM audit_flags ORDER BY code")]
         assert codes == ["TIMING_IMPLAUSIBLE", "WALL_CLOCK_DRIFT"]
 
-    served(database_url, relay_at, scenario, GameConfig("streambeat", anonymous_submit=True))
+    served(sqlite_url, relay_at, scenario, GameConfig("streambeat", anonymous_submit=True))
 
 
-def test_anybody_can_recompute_a_seed(database_url: str, relay_at: Any) -> None:
+def test_anybody_can_recompute_a_seed(sqlite_url: str, relay_at: Any) -> None:
     """The secret's hash stands in the tournament and its rounds from the start; the secret after the end only."""
 
     async def scenario(server: Server) -> None:
@@ -291,7 +291,7 @@ def test_anybody_can_recompute_a_seed(database_url: str, relay_at: Any) -> None:
         over = (await server.call("GET", "/api/rounds/seed?day=2020-01-01")).json
         assert over["code"] == "SEED_NOT_COMMITTED"
 
-    served(database_url, relay_at, scenario)
+    served(sqlite_url, relay_at, scenario)
 
 
 def test_an_encrypted_report(database_url: str, relay_at: Any) -> None:
