@@ -230,8 +230,8 @@ PROBLEMS: dict[str, Problem] = {
     "GAME_CONFIGURED": Problem(
         409,
         "Game configured elsewhere",
-        "The game is configured in the relay's settings, `[games.<id>]`, and is changed there. Games made over HTTP, or "
-        "with `fairscore games`, are changed the same way.",
+        "The game is configured in the relay's settings, `[games.<id>]`, and is changed there. Games made over HTTP, "
+        "or with `fairscore games`, are changed the same way.",
     ),
     "API_KEY_NOT_ACTIVE": Problem(
         409, "API key not active", "Only a key that is valid can be rotated; make a new one instead of this one."

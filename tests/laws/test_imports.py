@@ -12,7 +12,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 PURE = {
     "relay.errors", "relay.error_codes", "relay.keccak", "relay.canonical", "relay.contract", "relay.attestation",
-    "relay.submission", "relay.strict_json", "relay.flag_kinds", "relay.games", "relay.revocation", "relay.outbox.batches",
+    "relay.submission", "relay.strict_json", "relay.flag_kinds", "relay.games", "relay.revocation",
+    "relay.outbox.batches",
     "relay.outbox.slots", "relay.outbox.fees", "relay.outbox.send_errors", "relay.outbox.results", "relay.outbox.meter",
     "relay.signing_policy", "relay.transactions", "relay.outbox.pace", "relay.proof", "relay.siwe", "relay.payload",
     "relay.chain_decode", "relay.chain_endpoint", "relay.chain_limits", "relay.outbox.providers",

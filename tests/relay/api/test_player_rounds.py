@@ -33,9 +33,8 @@ class Cup:
 
     async def report(self, round_id: str, signer: Wallet, player: Wallet = ALICE, **changes: Any) -> Reply:
         """End a round with a signature."""
-        body = {"playerAddress": player.address, "scoreData": dict(PLAY), "roundId": round_id}
-        body["deadline"] = int(time.time()) + 60
-        said = {"scoreData": body["scoreData"], "deadline": body["deadline"]}
+        said: dict[str, Any] = {"scoreData": dict(PLAY), "deadline": int(time.time()) + 60}
+        body = {"playerAddress": player.address, "roundId": round_id, **said}
         return await self.ask(
             "POST", f"{ROUNDS}/{round_id}/end", {**said, "signature": signer.sign_score(DOMAIN, body), **changes}
         )
