@@ -16,6 +16,7 @@ import uvloop
 from rich.console import Console
 
 from indexer.ancestry import ChainIdentityError
+from indexer.api.metrics import indexer_families
 from indexer.app import IndexerService
 from indexer.app import build as build_indexer
 from indexer.config import IndexerSettings
@@ -26,6 +27,7 @@ from relay.api.auth import KeyRing
 from relay.api.devnet import DevnetProxy
 from relay.api.games import game_operations
 from relay.api.keys import key_operations
+from relay.api.metrics import Fetch
 from relay.api.operations import Operation
 from relay.api.session_keys import identity_operations
 from relay.api.sessions import own_domains
@@ -163,13 +165,22 @@ class Composition:
             stack.callback(asyncio.create_task(_repeat(flush)).cancel)
         return application(
             ready=self._ready,
-            fetches=() if webhooks is None else (partial(webhook_families, webhooks.numbers),),
+            fetches=self._fetches(),
             relay=relay,
             authenticate=keys,
             operations=operations,
             games=games,
             shields=shields,
         )
+
+    def _fetches(self) -> list[Fetch]:
+        """The parts' metrics that are not the relay's."""
+        found: list[Fetch] = []
+        if self._webhooks is not None:
+            found.append(partial(webhook_families, self._webhooks.numbers))
+        if self._indexer is not None:
+            found.append(partial(indexer_families, self._indexer))
+        return found
 
     def _open(self, stack: AsyncExitStack) -> Database:
         try:
