@@ -2,13 +2,14 @@
 
 import base64
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from eth_account import Account
 from eth_account.messages import encode_typed_data
 from eth_utils.crypto import keccak
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from relay.attestation import Domain
 from relay.canonical import canonical
@@ -37,6 +38,15 @@ CLIENT = """async ({answers, run, data}) => {
 }"""
 
 
+@pytest.fixture(scope="module")
+def shared(browser: Browser, module_files: str) -> Iterator[Page]:
+    """One page for the tests that leave nothing behind in it."""
+    page = browser.new_page()
+    page.goto(f"{module_files}/blank")
+    yield page
+    page.close()
+
+
 def run(page: Page, code: str, *answers: dict[str, Any], **data: Any) -> dict[str, Any]:
     told: dict[str, Any] = page.evaluate(CLIENT, {"answers": answers or [{"body": {}}], "run": code, "data": data})
     return told
@@ -47,9 +57,9 @@ def started(**changes: Any) -> dict[str, Any]:
     return {"_id": ROUND, "status": "active", "tournamentId": "cup", "playerId": "ann", **key, **changes}
 
 
-def test_what_the_browser_encrypts_the_relay_decrypts(blank: Page) -> None:
+def test_what_the_browser_encrypts_the_relay_decrypts(shared: Page) -> None:
     code = "client.endRound(data.round, data.play, { signature: '0xab', deadline: 7 })"
-    told = run(blank, code, {"body": {"status": "accepted"}}, round=started(), play={**PLAY, "name": "é☃"})
+    told = run(shared, code, {"body": {"status": "accepted"}}, round=started(), play={**PLAY, "name": "é☃"})
     (asked,) = told["asked"]
     assert asked["path"] == f"/api/tournaments/cup/rounds/{ROUND}/end"
     sent = json.loads(asked["body"])
@@ -57,55 +67,55 @@ def test_what_the_browser_encrypts_the_relay_decrypts(blank: Page) -> None:
     assert sent["keyId"] == "ek_1"
     plain = json.loads(decrypt(GAME_KEY, ROUND, sent["encrypted"]))
     assert plain == {"scoreData": {**PLAY, "name": "é☃"}, "signature": "0xab", "deadline": 7}
-    again = run(blank, code, {"body": {}}, round=started(), play=PLAY)["asked"][0]
+    again = run(shared, code, {"body": {}}, round=started(), play=PLAY)["asked"][0]
     assert envelope(json.loads(again["body"])["encrypted"]).iv != envelope(sent["encrypted"]).iv
 
 
-def test_a_large_replay_is_encrypted_whole(blank: Page) -> None:
+def test_a_large_replay_is_encrypted_whole(shared: Page) -> None:
     """Longer than what a browser takes as arguments of one call."""
     events = [[time, 1] for time in range(60_000)]
-    told = run(blank, "client.endRound(data.round, data.play)", round=started(), play={"events": events})
+    told = run(shared, "client.endRound(data.round, data.play)", round=started(), play={"events": events})
     sent = json.loads(told["asked"][0]["body"])
     assert json.loads(decrypt(GAME_KEY, ROUND, sent["encrypted"]))["scoreData"]["events"] == events
 
 
-def test_a_report_is_plain_where_it_is_wanted_so(blank: Page) -> None:
-    plain = run(blank, "client.endRound(data.round, data.play, {encrypt: false})", round=started(), play=PLAY)
+def test_a_report_is_plain_where_it_is_wanted_so(shared: Page) -> None:
+    plain = run(shared, "client.endRound(data.round, data.play, {encrypt: false})", round=started(), play=PLAY)
     assert json.loads(plain["asked"][0]["body"]) == {"scoreData": PLAY}
     keyless = started(encryptionKey=None, encryptionKeyId=None, tournamentId=None)
-    free = run(blank, "client.endRound(data.round, data.play)", round=keyless, play=PLAY)["asked"][0]
+    free = run(shared, "client.endRound(data.round, data.play)", round=keyless, play=PLAY)["asked"][0]
     assert (free["path"], json.loads(free["body"])) == (f"/api/rounds/{ROUND}/end", {"scoreData": PLAY})
-    told = run(blank, "client.endRound(data.round, data.play, {encrypt: true})", round=keyless, play=PLAY)
+    told = run(shared, "client.endRound(data.round, data.play, {encrypt: true})", round=keyless, play=PLAY)
     assert "without an encryption key" in told["result"]["error"]["message"]
     assert told["asked"] == []
 
 
-def test_a_round_is_started_for_an_address_or_a_name(blank: Page) -> None:
-    cup = run(blank, "client.startRound({player: '0xab', tournamentId: 'a cup'})", {"body": started()})["asked"][0]
+def test_a_round_is_started_for_an_address_or_a_name(shared: Page) -> None:
+    cup = run(shared, "client.startRound({player: '0xab', tournamentId: 'a cup'})", {"body": started()})["asked"][0]
     assert (cup["method"], cup["path"]) == ("POST", "/api/tournaments/a%20cup/rounds")
     assert json.loads(cup["body"]) == {"playerAddress": "0xab"}
     assert len(cup["headers"]["Idempotency-Key"]) == 32
-    free = run(blank, "client.startRound({playerId: 'ann', chartId: 'c'})", {"body": started()})["asked"][0]
+    free = run(shared, "client.startRound({playerId: 'ann', chartId: 'c'})", {"body": started()})["asked"][0]
     assert (free["path"], json.loads(free["body"])) == (
         "/api/rounds",
         {"gameId": "streambeat", "playerId": "ann", "chartId": "c"},
     )
 
 
-def test_a_round_is_waited_for_until_it_is_settled(blank: Page) -> None:
+def test_a_round_is_waited_for_until_it_is_settled(shared: Page) -> None:
     answers = [{"body": started(status=status)} for status in ("reported", "reported", "confirmed", "accepted")]
     code = """{
         const seen = [];
         await client.waitForRound(data.round, { onStatus: ({ status }) => seen.push(status) });
         return seen;
     }"""
-    told = run(blank, code, *answers, round=started())
+    told = run(shared, code, *answers, round=started())
     assert told["result"] == ["reported", "confirmed", "accepted"]
-    late = run(blank, "client.waitForRound(data.round, {timeoutMs: 1})", answers[0], round=started())
+    late = run(shared, "client.waitForRound(data.round, {timeoutMs: 1})", answers[0], round=started())
     assert late["result"]["error"]["code"] == "WAIT_TIMEOUT"
 
 
-def test_a_sessions_token_goes_with_changes_until_it_is_over(blank: Page) -> None:
+def test_a_sessions_token_goes_with_changes_until_it_is_over(shared: Page) -> None:
     code = """{
         const expiresAt = new Date(Date.now() + data.ms).toISOString();
         client.session = { token: 'fs_live_pt_t', player: '0x1', expiresAt };
@@ -113,17 +123,17 @@ def test_a_sessions_token_goes_with_changes_until_it_is_over(blank: Page) -> Non
         await client.round(data.round);
         return client.session === null;
     }"""
-    valid = run(blank, code, {"body": started()}, round=started(), ms=60_000)
+    valid = run(shared, code, {"body": started()}, round=started(), ms=60_000)
     assert [one["headers"]["Authorization"] for one in valid["asked"]] == ["Bearer fs_live_pt_t", "Bearer fs_live_pk_x"]
     assert valid["result"] is False
-    over = run(blank, code, {"body": started()}, round=started(), ms=-1)
+    over = run(shared, code, {"body": started()}, round=started(), ms=-1)
     assert over["asked"][0]["headers"]["Authorization"] == "Bearer fs_live_pk_x"
     assert over["result"] is True
 
 
 @pytest.mark.parametrize("value", [PLAY, {"b": [1, {"é": "\u2028\n", "a": None}], "a": {"z": True, "A": "\x7f"}}, {}])
-def test_evidence_is_hashed_as_the_relay_hashes_it(blank: Page, value: dict[str, Any]) -> None:
-    told = blank.evaluate("async (v) => (await import('/wallet.js')).canonicalJson(v)", value)
+def test_evidence_is_hashed_as_the_relay_hashes_it(shared: Page, value: dict[str, Any]) -> None:
+    told = shared.evaluate("async (v) => (await import('/wallet.js')).canonicalJson(v)", value)
     assert told.encode() == canonical(value)
 
 
@@ -181,9 +191,9 @@ def test_a_wallet_whose_owner_declines_is_heard(context: BrowserContext, blank: 
     assert told["asked"] == []
 
 
-def test_base64_of_any_bytes(blank: Page) -> None:
+def test_base64_of_any_bytes(shared: Page) -> None:
     for length in (0, 1, 2, 3, 100_000):
         raw = bytes(number % 256 for number in range(length))
         given = base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
         code = "async (t) => { const s = await import('/sealing.js'); return s.toBase64(s.fromBase64Url(t)); }"
-        assert base64.b64decode(blank.evaluate(code, given)) == raw
+        assert base64.b64decode(shared.evaluate(code, given)) == raw
