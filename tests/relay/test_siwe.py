@@ -214,6 +214,18 @@ def test_reading_takes_time_in_proportion() -> None:
     assert refusal(longest + "\nRequest ID: " + "a" * TEXT_MAX) == "SIGN_IN_MALFORMED"
 
 
+def test_why_the_grammar_does_not_read_in_production() -> None:
+    """Who may send anything would stop the server with it: it takes over a hundred times as long, and ever more so."""
+    text = sign_in_text(ADDRESS, NONCE, statement="a " * 150)
+    started = time.process_time()
+    for _ in range(20):
+        read(text)
+    ours_s = (time.process_time() - started) / 20
+    started = time.process_time()
+    assert by_grammar("sign-in-with-ethereum", text)
+    assert time.process_time() - started > 100 * ours_s
+
+
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
