@@ -173,6 +173,30 @@ def test_nonces_and_signatures_that_are_not(sqlite_url: str) -> None:
     asyncio.run(scenario())
 
 
+def test_two_processes_agree_on_nonces_and_sessions(database_url: str) -> None:
+    """A nonce of one opens a session at the other, once; its token is good at both; ended at one, it ends at both."""
+
+    async def scenario() -> None:
+        async with desk_at(database_url) as one, desk_at(database_url) as other:
+            text = sign_in_text(ALICE.address, await one.nonce())
+            body = {"message": text, "signature": ALICE.sign_text(text)}
+            replies = await asyncio.gather(
+                *(desk.ask("POST", "/api/sessions", body) for _ in range(10) for desk in (one, other))
+            )
+            assert sorted(reply.status for reply in replies) == [201, *[403] * 19]
+            token = next(reply.json["token"] for reply in replies if reply.status == 201)
+            for desk in (one, other):
+                assert (await desk.ask("GET", "/api/sessions/current", token=token)).status == 200
+            assert (await one.ask("DELETE", "/api/sessions/current", token=token)).status == 204
+            ended = time.monotonic()
+            while (await other.ask("GET", "/api/sessions/current", token=token)).status == 200:
+                assert time.monotonic() - ended < REMEMBER_S + 1
+                await asyncio.sleep(0.05)
+            assert (await one.ask("GET", "/api/sessions/current", token=token)).status == 401
+
+    asyncio.run(scenario())
+
+
 class Answers:
     """A chain on which every call answers the same, or fails."""
 
