@@ -6,9 +6,9 @@ revealed when it is over; all other rounds of a game share one for each day (UTC
 
 import hashlib
 import hmac
-from datetime import UTC, date, datetime, timedelta
 
 SECRET_BYTES = 32
+DAY_MS = 86_400_000
 
 
 def commitment(secret: bytes) -> bytes:
@@ -21,14 +21,14 @@ def seed(secret: bytes, round_id: str, player: bytes, chart_hash: bytes) -> byte
     return hmac.digest(secret, bytes.fromhex(round_id) + player + chart_hash, "sha256")
 
 
-def day_of(at_ms: int) -> date:
-    """Return the day (UTC) of an epoch time."""
-    return datetime.fromtimestamp(at_ms // 1000, UTC).date()
+def day_of(at_ms: int) -> int:
+    """Return the day (UTC) of an epoch time, counted from 1970-01-01."""
+    return at_ms // DAY_MS
 
 
-def of_day(game_id: str, day: date) -> str:
+def of_day(game_id: str, day: int) -> str:
     """Return the name of the secret of a game's day."""
-    return f"day:{day.isoformat()}:{game_id}"
+    return f"day:{day}:{game_id}"
 
 
 def of_tournament(tournament_id: str) -> str:
@@ -36,12 +36,6 @@ def of_tournament(tournament_id: str) -> str:
     return f"tournament:{tournament_id}"
 
 
-def day_over(day: date, now_ms: int) -> bool:
-    """Whether no round of that day can start any more."""
-    return day_of(now_ms) > day
-
-
-def ends_ms(day: date) -> int:
-    """Return the end of a day (UTC) in epoch ms: when its secret is revealed."""
-    following = datetime.combine(day + timedelta(days=1), datetime.min.time(), UTC)
-    return int(following.timestamp()) * 1000
+def ends_ms(day: int) -> int:
+    """Return the end of a day (UTC) in epoch ms: no round of it can start from then on, and its secret is revealed."""
+    return (day + 1) * DAY_MS

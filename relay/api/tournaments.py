@@ -5,7 +5,7 @@ Touches the database through the round desk and the store.
 
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any
 
@@ -209,7 +209,7 @@ class Tournaments:
             kept = seed_rows.find(c, seeds.of_day(storable(game_id), day))
             if kept is None:
                 raise CallerError("SEED_NOT_COMMITTED", "Nothing was committed to for that day of the game.")
-            return _seed(game_id, kept, seeds.ends_ms(day), revealed=seeds.day_over(day, now_ms))
+            return _seed(game_id, kept, seeds.ends_ms(day), revealed=now_ms >= seeds.ends_ms(day))
 
         return answer(await self._parts.read(job))
 
@@ -258,9 +258,9 @@ def _seed(game_id: str, kept: seed_rows.SeedSecret, ends_ms: int | None, *, reve
     return SeedDocument(game_id, "0x" + kept.commitment.hex(), None if ends_ms is None else rfc3339(ends_ms), secret)
 
 
-def _day(text: str) -> date:
+def _day(text: str) -> int:
     try:
-        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()
+        return seeds.day_of(epoch_ms(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)))
     except ValueError:
         field = FieldError("?day", "FIELD_INVALID", "no such day")
         raise CallerError("QUERY_INVALID", "There is no such day.", fields=[field]) from None

@@ -92,7 +92,7 @@ Index("uq_rounds_submission_id", rounds.c.submission_id, unique=True)
 seed_secrets = Table(
     "seed_secrets",
     metadata,
-    Column("subject", Text, primary_key=True),  # tournament:<id>, or day:<date>:<game>
+    Column("subject", Text, primary_key=True),  # tournament:<id>, or day:<number>:<game>
     Column("secret", LargeBinary(32), nullable=False),
     Column("commitment", LargeBinary(32), nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),

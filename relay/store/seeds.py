@@ -4,7 +4,6 @@ The only SQL on `seed_secrets`. A secret is in no log and in no answer before it
 """
 
 import secrets
-from datetime import timedelta
 from typing import NamedTuple
 
 from sqlalchemy import Connection, select
@@ -51,5 +50,5 @@ def ensure(c: Connection, subject: str, now_ms: int) -> SeedSecret:
 def ensure_days(c: Connection, game_id: str, now_ms: int) -> SeedSecret:
     """Return the secret of a game's day, and make tomorrow's: so each is committed to a day before."""
     today = day_of(now_ms)
-    ensure(c, of_day(game_id, today + timedelta(days=1)), now_ms)
+    ensure(c, of_day(game_id, today + 1), now_ms)
     return ensure(c, of_day(game_id, today), now_ms)
