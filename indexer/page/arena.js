@@ -28,7 +28,12 @@ export class Arena {
     const byId = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
     this.client = client;
     this.elements = { field: byId("arena-field"), select: byId("arena"), card: byId("cup") };
-    this.parts = { title: byId("cup-title"), state: byId("cup-state"), terms: byId("cup-terms"), places: byId("cup-places") };
+    this.parts = {
+      title: byId("cup-title"),
+      state: byId("cup-state"),
+      terms: byId("cup-terms"),
+      places: byId("cup-places"),
+    };
     this.wanted = wanted;
     this.elements.select.addEventListener("change", () => {
       this.#show();
@@ -129,7 +134,12 @@ export class Arena {
       "li",
       { "data-player": player, "data-rank": rank },
       el("span", { class: "rank", text: number(rank) }),
-      el("span", { class: "who" }, identicon(player), el("span", { text: isNamed ? playerId : short(player), title: player })),
+      el(
+        "span",
+        { class: "who" },
+        identicon(player),
+        el("span", { text: isNamed ? playerId : short(player), title: player }),
+      ),
       levelBadge(evidenceLevel),
       el("strong", { text: number(score) }),
     );

@@ -15,13 +15,15 @@
 
 import { FairscoreError, errorOf, isRetryable } from "./errors.js";
 import { delegate, endSession, readSession, signIn, signSubmission } from "./identity.js";
-import { fromHex, hashText, keccak256, toChecksumAddress, toHex } from "./keccak.js";
+import { toHex } from "./keccak.js";
+import { verifyEvidence, verifyReceipt } from "./receipt.js";
 import { endRound, roundPath, startRound, waitForRound } from "./rounds.js";
 import { Subscription, backoffMs, sleep } from "./stream.js";
 
 export { FairscoreError, isRetryable, parseRetryAfter } from "./errors.js";
 export { fromHex, hashText, isPlayerAddress, keccak256, toChecksumAddress, toHex } from "./keccak.js";
 export { LocalKey } from "./local_key.js";
+export { compare, unpackRecord } from "./receipt.js";
 export { SETTLED, roundPath } from "./rounds.js";
 export { canSeal, seal } from "./sealing.js";
 export { accountOf, findWallets, signInMessage, submitScoreDocument } from "./wallet.js";
@@ -59,35 +61,6 @@ const POLL_MS_MAX = 2_000;
  */
 function newIdempotencyKey() {
   return toHex(crypto.getRandomValues(new Uint8Array(16))).slice(2);
-}
-
-/**
- * One packed record of a ScoreBatch: player (20) ‖ score uint96 (12) ‖ roundId uint64 (8) ‖ evidenceHash (32). Pure.
- * @param {string} records hex of exactly one record
- * @returns {{player: string, score: bigint, roundId: bigint, evidenceHash: string}}
- * @throws {TypeError} when it is not 72 bytes of hex
- */
-export function unpackRecord(records) {
-  const bytes = fromHex(records);
-  if (bytes.length !== 72) throw new TypeError(`one record is 72 bytes, this has ${bytes.length}`);
-  return {
-    player: toChecksumAddress(toHex(bytes.subarray(0, 20))),
-    score: BigInt(toHex(bytes.subarray(20, 32))),
-    roundId: BigInt(toHex(bytes.subarray(32, 40))),
-    evidenceHash: toHex(bytes.subarray(40)),
-  };
-}
-
-/**
- * Whether two spellings of the same value agree; hex in any case, numbers of any type. Pure.
- * @param {string} name
- * @param {unknown} expected
- * @param {unknown} actual
- * @returns {Comparison}
- */
-export function compare(name, expected, actual) {
-  const [left, right] = [String(expected), String(actual)];
-  return { name, ok: left.toLowerCase() === right.toLowerCase(), expected: left, actual: right };
 }
 
 export class Fairscore {
@@ -479,60 +452,22 @@ export class Fairscore {
    * @returns {Promise<EvidenceCheck>} `ok` false and `bytes` null when none is published under that hash
    * @throws {FairscoreError} when the relay cannot be reached
    */
-  async verifyEvidence(hash, { signal } = {}) {
-    try {
-      const { bytes } = await this.request(`/api/evidence/${encodeURIComponent(hash)}`, { signal });
-      const computed = toHex(keccak256(bytes));
-      const ok = computed === hash.toLowerCase();
-      // Bytes that are not what the hash promises are not shown as evidence.
-      return { ok, hash, computed, bytes, evidence: ok ? JSON.parse(new TextDecoder().decode(bytes)) : null };
-    } catch (error) {
-      if (error instanceof FairscoreError && error.status === 404)
-        return { ok: false, hash, computed: null, bytes: null, evidence: null };
-      throw error;
-    }
+  verifyEvidence(hash, options = {}) {
+    return verifyEvidence(this, hash, options);
   }
 
   /**
    * Check that a receipt promises what the relay answered: the packed record that was signed holds this player, score,
    * round and evidence hash, and the published evidence has that hash and says the same.
    *
-   * Not checked here: the signature itself. Recovering a secp256k1 signer needs an elliptic-curve library, which this
-   * module does without; any EIP-712 tool does it from `receipt.typedData`, `receipt.signature` and `receipt.signer`.
+   * Not checked here: the signature itself. Any EIP-712 tool recovers its signer from `receipt.typedData` and
+   * `receipt.signature`; it is to be `receipt.signer`.
    * @param {any} receipt of an accepted submission
    * @param {{answer?: any, signal?: AbortSignal}} [options] answer: the whole answer of `submit`, to compare with as well
    * @returns {Promise<{ok: boolean, checks: Comparison[], evidence: EvidenceCheck|null}>}
    * @throws {FairscoreError} when the relay cannot be reached
    */
-  async verifyReceipt(receipt, { answer = null, signal } = {}) {
-    const { primaryType, message } = receipt.typedData;
-    let record;
-    try {
-      record = unpackRecord(message.records);
-    } catch (error) {
-      const malformed = { name: "record", ok: false, expected: "one packed record", actual: String(error) };
-      return { ok: false, checks: [malformed], evidence: null };
-    }
-    const evidence = await this.verifyEvidence(record.evidenceHash, { signal });
-    const checks = [
-      compare("type", "ScoreBatch", primaryType),
-      compare("game", hashText(receipt.gameId), message.gameId),
-      compare("player", receipt.player, record.player),
-      compare("score", receipt.score, record.score),
-      compare("round", receipt.roundId, record.roundId),
-      compare("deadline", receipt.deadline, message.deadline),
-      compare("rules", receipt.rulesHash, message.rulesHash),
-      compare("evidence hash", receipt.evidenceHash, record.evidenceHash),
-      compare("evidence bytes", record.evidenceHash, evidence.computed ?? "not published"),
-      compare("evidence: player", record.player, evidence.evidence?.player),
-      compare("evidence: score", record.score, evidence.evidence?.score),
-      compare("evidence: rules", message.rulesHash, evidence.evidence?.rulesHash),
-    ];
-    if (answer !== null) {
-      checks.push(compare("answer: score", record.score, answer.score));
-      checks.push(compare("answer: evidence hash", record.evidenceHash, answer.evidenceHash));
-      checks.push(compare("answer: submission", answer.submissionId, evidence.evidence?.submissionId));
-    }
-    return { ok: checks.every(({ ok }) => ok), checks, evidence };
+  verifyReceipt(receipt, options = {}) {
+    return verifyReceipt(this, receipt, options);
   }
 }

@@ -4,14 +4,7 @@
  */
 
 import { FairscoreError } from "./errors.js";
-import {
-  accountOf,
-  sessionKeyDocument,
-  signDocument,
-  signInMessage,
-  signText,
-  submitScoreDocument,
-} from "./wallet.js";
+import { accountOf, sessionKeyDocument, signDocument, signInMessage, signText, submitScoreDocument } from "./wallet.js";
 
 /**
  * @typedef {{token: string, player: string, expiresAt: string}} Session `expiresAt`: RFC 3339
