@@ -83,8 +83,9 @@ FIRST_ANSWER_COLUMNS = FirstAnswer._fields[:-1]
 class IntakeStore(Protocol):
     """What one group of submissions reads and writes; every method belongs to the writer's transaction.
 
-    Lock order, the same in every process: idempotency keys, then windows, each in ascending order, then the serial
-    counter. So no two groups wait for each other in a circle.
+    Lock order, the same in every process: idempotency keys, rounds, windows, each in ascending order, then the serial
+    counters. So no two groups wait for each other in a circle. Who ends rounds by the clock waits for nobody: it takes
+    those that nobody holds (`relay.store.rounds.due`).
     """
 
     def now_ms(self, connection: Connection) -> int:
