@@ -173,6 +173,61 @@ def test_nonces_and_signatures_that_are_not(sqlite_url: str) -> None:
     asyncio.run(scenario())
 
 
+BAD_BODIES: list[tuple[str, bytes]] = [
+    ("nothing", b""),
+    ("no object", b"[]"),
+    ("unknown field", b'{"message":"x","signature":"0x00","x":1}'),
+    ("no signature", b'{"message":"x"}'),
+    ("no text", b'{"message":1,"signature":"0x00"}'),
+    ("an empty text", b'{"message":"","signature":"0x00"}'),
+    ("a text too long", b'{"message":"' + b"a" * 4_097 + b'","signature":"0x00"}'),
+    ("odd digits", b'{"message":"x","signature":"0x0"}'),
+    ("no digits", b'{"message":"x","signature":"0xzz"}'),
+    ("a line break after the signature", b'{"message":"x","signature":"0x00\\n"}'),
+    ("an endless signature", b'{"message":"x","signature":"0x' + b"00" * 1_025 + b'"}'),
+    ("a lone surrogate", b'{"message":"\\ud800","signature":"0x00"}'),
+    ("a repeated key", b'{"message":"x","message":"y","signature":"0x00"}'),
+    ("not UTF-8", b'{"message":"\xff","signature":"0x00"}'),
+]
+BAD_DELEGATIONS: dict[str, dict[str, Any]] = {
+    "a float": {"expiresAt": 1.5},
+    "a text": {"expiresAt": "1"},
+    "a boolean": {"expiresAt": True},
+    "negative": {"expiresAt": -1},
+    "beyond 2^53": {"expiresAt": 2**53},
+    "another scope": {"scope": "*"},
+    "no scope": {"scope": None},
+    "no address": {"address": "0x"},
+    "a wrong checksum": {"address": BOB.address.swapcase().replace("0X", "0x")},
+    "the zero address": {"player": "0x" + "00" * 20},
+    "more": {"keyId": "skey_1"},
+}
+
+
+def test_bad_bodies_by_name(sqlite_url: str) -> None:
+    """400 each, and no 500 whatever is sent; paths and tokens that are none are refused as such."""
+
+    async def scenario() -> None:
+        async with desk_at(sqlite_url, chain=Answers(b"")) as desk:
+            for name, raw in BAD_BODIES:
+                reply = await desk.relay.request("POST", "/api/sessions", raw)
+                known = ("PAYLOAD_MALFORMED", "SIGN_IN_MALFORMED")
+                assert (reply.status, reply.json["code"] in known) == (400, True), (name, reply.body)
+            good = ALICE.delegate(DOMAIN, BOB.address, int(time.time()) + 60)
+            for name, changes in BAD_DELEGATIONS.items():
+                reply = await desk.ask("POST", "/api/sessions/keys", {**good, **changes})
+                assert reply.status == 400, (name, reply.body)
+            token = await desk.token()
+            for key_id in ("x", "%00", "skey_" + "0" * 26, "a" * 5_000):
+                assert (await desk.ask("DELETE", f"/api/sessions/keys/{key_id}", token=token)).status in (400, 404)
+            for wrong in ("fs_live_pt_", "fs_live_pt_" + "a" * 43, token[:-1], token + "a", token.upper()):
+                assert (await desk.ask("GET", "/api/sessions/current", token=wrong)).status == 401
+            server = desk.relay.keys.create("server").secret
+            assert (await desk.ask("GET", "/api/sessions/current", token=server)).json["code"] == "FORBIDDEN_ROLE"
+
+    asyncio.run(scenario())
+
+
 def test_two_processes_agree_on_nonces_and_sessions(database_url: str) -> None:
     """A nonce of one opens a session at the other, once; its token is good at both; ended at one, it ends at both."""
 
