@@ -14,10 +14,10 @@ from indexer.events import Fact, Header, Mark
 from indexer.reorg import continues
 
 IN_FLIGHT = 3
-SIZE_FIRST = 256
+SIZE_FIRST = 64  # several are asked for before the first tells how full blocks are: what they hold is all in memory
 SIZE_MAX = 100_000
 PATIENCE, PATIENCE_MAX = 16, 64  # ranges in a row that were taken, before one wider than the last refused is tried
-LOGS_WANTED = 8_000  # per range: enough for bulk inserts to pay, few enough for memory and for the commit's length
+LOGS_WANTED = 4_000  # per range: enough for bulk inserts to pay, few enough for memory and for the commit's length
 
 
 class Source(Protocol):

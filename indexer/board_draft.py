@@ -6,7 +6,7 @@ Pure. Reads of rows go through the `Ledger` it is handed, which sees this transa
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, Protocol
 
-from indexer.boards import BoardConfig, Operator, Standing
+from indexer.boards import BoardConfig, Operator
 from indexer.messages import (
     AbsentMessage,
     Entry,
@@ -73,14 +73,14 @@ class BoardDraft:
 
     def counts(self, entry: Entry) -> None:
         """Let a score count."""
-        self._tell(lambda seq: score_message(self.names, seq, entry, self._final()))
+        if not self._quiet:
+            self._tell(lambda seq: score_message(self.names, seq, entry, self._final()))
         season = self.config.calendar.at(entry.time_s)
         if season.start_s != self.season.start_s:
             self._recount(entry.player, season)
             return
         before = self.draft.key(entry.player)
-        standing = None if before is None else self.config.standing(before)
-        self._stand(entry.player, self.config.key(self.config.joined(standing, entry.score, entry.place)), entry)
+        self._stand(entry.player, self.config.joined(before, entry.score, entry.place), entry)
 
     def withdraw(self, entry: Entry, reason: Literal["reorg", "invalidated"]) -> None:
         """Let a score count no more; what is left of the player's takes over."""
@@ -141,10 +141,10 @@ class BoardDraft:
         self._past[season.start_s, player] = self._left(player, season)
 
     def _left(self, player: bytes, season: Season) -> int | None:
-        standing: Standing | None = None
+        key: int | None = None
         for score, place in self._ledger.valid_scores(self._game, player, season):
-            standing = self.config.joined(standing, score, place)
-        return None if standing is None else self.config.key(standing)
+            key = self.config.joined(key, score, place)
+        return key
 
     # -------------------------------------------------------------------------- standing
 

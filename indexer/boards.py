@@ -100,17 +100,19 @@ class BoardConfig:
         value = key >> POSITION_BITS
         return Standing(VALUE_MAX - value if self.descending else value, key & POSITION_MAX)
 
-    def joined(self, before: Standing | None, score: int, place: int) -> Standing:
-        """Return a player's standing after one more valid score, at whatever position it stands in the chain."""
-        if before is None:
-            return Standing(1 if self.operator is Operator.COUNT else score, place)
-        if self.operator is Operator.BEST:
-            other = Standing(score, place)
-            return other if self.key(other) < self.key(before) else before
-        if self.operator is Operator.LATEST:
-            return Standing(score, place) if place > before.place else before
+    def joined(self, before: int | None, score: int, place: int) -> int:
+        """Return a player's ordering key after one more valid score, at whatever position it stands in the chain."""
+        if self.operator is Operator.BEST or self.operator is Operator.LATEST:
+            # Without a Standing in between: this is what indexing history does most.
+            key = (VALUE_MAX - score if self.order is Order.DESC else score) << POSITION_BITS | place
+            if before is None:
+                return key
+            if self.operator is Operator.BEST:
+                return min(key, before)
+            return key if place > before & POSITION_MAX else before
         added = 1 if self.operator is Operator.COUNT else score
-        return Standing(min(before.value + added, VALUE_MAX), max(place, before.place))
+        known = Standing(0, place) if before is None else self.standing(before)
+        return self.key(Standing(min(known.value + added, VALUE_MAX), max(place, known.place)))
 
     def document(self) -> bytes:
         """Return the configuration as canonical JSON (RFC 8785): equal documents rank equally."""

@@ -1,11 +1,12 @@
 """From a provider's logs to facts.
 
 Pure. ScoreSubmitted, nearly all there is, is decoded here straight from the hexadecimal text; everything else goes
-through `relay.contract.decode_log`. Measured per score, 10,000 logs: 2.9 µs this way with position, transaction and
+through `relay.contract.decode_log`. Measured per score, 10,000 logs: 2.6 µs this way with position, transaction and
 sorting; 3.2 µs for the values alone by way of bytes and the general reader; 8.8 µs for the data alone with eth_abi.
 """
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 import msgspec
 
@@ -48,7 +49,7 @@ def decode(logs: Iterable[RpcLog], contract: str, times: Mapping[int, int]) -> l
     """
     facts = []
     for log in logs:
-        if log.removed or log.address.lower() != contract:
+        if log.removed or (log.address != contract and log.address.lower() != contract):
             raise LogError(f"a log that is removed or of another contract ({log.address}) was given for {contract}")
         try:
             fact = _decode_score(log, times) if log.topics[0] == SCORE_SUBMITTED else _decode_other(log)
@@ -64,6 +65,12 @@ def _place(fact: Fact) -> int:
     return fact.place
 
 
+@lru_cache(maxsize=1024)
+def _word(text: str) -> bytes:
+    """Return a word that comes again and again: thousands of logs share a game and, a batch each, a transaction."""
+    return bytes.fromhex(text[2:])
+
+
 def _decode_score(log: RpcLog, times: Mapping[int, int]) -> Recorded:
     _, game, player, round_id = log.topics
     data = bytes.fromhex(log.data[2:])
@@ -73,13 +80,13 @@ def _decode_score(log: RpcLog, times: Mapping[int, int]) -> Recorded:
     stamp = log.block_timestamp
     return Recorded(
         position(number, int(log.log_index, 16)),
-        bytes.fromhex(game[2:]),
+        _word(game),
         int(round_id, 16),
         bytes.fromhex(player[26:]),
         int.from_bytes(data[:32], "big"),
         data[32:64],
         data[64:],
-        bytes.fromhex(log.transaction_hash[2:]),
+        _word(log.transaction_hash),
         times[number] if stamp is None else int(stamp, 16),
     )
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from indexer.boards import BoardConfig, Standing
+from indexer.boards import BoardConfig
 from indexer.state import StandingRow
 from indexer.store.board_tables import builds
 from indexer.store.commit import write_standings
@@ -87,18 +87,17 @@ class _Builder:
         """Read the scores, write the standings; OvertakenError where that is in vain."""
         task = self._build.task
         found = await self._folded()
-        key = task.config.key
-        rows = [StandingRow(task.number, season_s, player, key(s)) for (season_s, player), s in found.items()]
+        rows = [StandingRow(task.number, season_s, player, key) for (season_s, player), key in found.items()]
         rows.sort()
         await self._write(partial(_clear, task.number))
         for start in range(0, len(rows), STRETCH):
             await self._write(partial(_stand, task, rows[start : start + STRETCH]))
         await self._write(partial(_finish, self._build, self._database.now_ms))
 
-    async def _folded(self) -> dict[tuple[int, bytes], Standing]:
+    async def _folded(self) -> dict[tuple[int, bytes], int]:
         """Return every player's standing in every season, by start of the season and player."""
         task, total = self._build.task, self._build.total
-        found: dict[tuple[int, bytes], Standing] = {}
+        found: dict[tuple[int, bytes], int] = {}
         done, after = 0, -1
         while done < total:
             after, count = await self._database.read(partial(_fold, task, after, found))
@@ -160,7 +159,7 @@ def _reached(number: int, done: int, connection: Connection) -> None:
     connection.execute(update(builds).where(builds.c.board == number).values(done=done))
 
 
-def _fold(task: Task, after: int, found: dict[tuple[int, bytes], Standing], connection: Connection) -> tuple[int, int]:
+def _fold(task: Task, after: int, found: dict[tuple[int, bytes], int], connection: Connection) -> tuple[int, int]:
     """Take in the next stretch of scores; returns the position reached and how many they were."""
     columns = (scores.c.place, scores.c.player, scores.c.score, scores.c.time_s, scores.c.invalid)
     query = select(*columns).where(scores.c.game == task.game, scores.c.place > after)
@@ -168,8 +167,8 @@ def _fold(task: Task, after: int, found: dict[tuple[int, bytes], Standing], conn
     at, joined = task.config.calendar.at, task.config.joined
     for place, player, score, time_s, invalid in rows:
         if not invalid:
-            key = (at(time_s).start_s, player)
-            found[key] = joined(found.get(key), score, place)
+            seat = (at(time_s).start_s, player)
+            found[seat] = joined(found.get(seat), score, place)
     return (rows[-1].place if rows else after), len(rows)
 
 

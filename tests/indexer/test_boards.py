@@ -262,7 +262,7 @@ def test_every_game_has_a_default_board_and_it_can_be_configured() -> None:
 def test_a_sum_never_exceeds_what_a_row_can_hold() -> None:
     config = BoardConfig(operator=Operator.SUM)
     most = 2**63 - 1
-    assert config.joined(config.joined(None, most, 1), most, 2) == Standing(most, 2)
+    assert config.standing(config.joined(config.joined(None, most, 1), most, 2)) == Standing(most, 2)
 
 
 # -------------------------------------------------------------------------- seasons

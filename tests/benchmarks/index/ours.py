@@ -20,7 +20,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT))  # run as a script, only this folder is on the path
 
-from indexer import backfill, chain, fold, follower  # noqa: E402 - needs the path above
+import uvloop  # noqa: E402 - needs the path above
+
+from indexer import backfill, chain, fold, follower  # noqa: E402
 from indexer.app import IndexerService  # noqa: E402
 from indexer.chain_pool import connect  # noqa: E402
 from indexer.follower import Plan  # noqa: E402
@@ -32,7 +34,7 @@ from relay.store.writer import Writer  # noqa: E402
 from tests.benchmarks.index.ground import GAME  # noqa: E402
 
 GIVE_UP_S = 600.0
-LOOK_S = 0.002
+LOOK_S = 0.01
 
 
 class Stages:
@@ -103,7 +105,7 @@ def main() -> int:
     stages = Stages()
     if "--where" in rest:
         stages.watch()
-    print(json.dumps(asyncio.run(index(database_url, rpc_url, contract, int(block), stages))))
+    print(json.dumps(uvloop.run(index(database_url, rpc_url, contract, int(block), stages))))
     return 0
 
 
