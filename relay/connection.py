@@ -28,7 +28,7 @@ class Connection(HttpToolsProtocol):
     """
 
     _unused = 0  # bytes received since the parser last delivered something
-    _current: RequestResponseCycle  # being answered
+    _current: RequestResponseCycle | None = None  # being answered
     _since: float | None = None  # when the request being received began, None between requests
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -59,22 +59,24 @@ class Connection(HttpToolsProtocol):
     def take_over(self, gone: Callable[[], None]) -> Pipe:
         """Hand the transport to an outlet and be forgotten, with the request and all that led to its answer."""
         outlet = Outlet(self.server_state)
-        if not self._current.disconnected:
+        outlet.connection_made(self.transport)
+        if self._current is None:  # the client was quicker
+            outlet.connection_lost(None)
+        else:
             self._current.disconnected = True  # its application says no more
             self.connections.discard(self)
-            outlet.connection_made(self.transport)
             if self.flow.write_paused:
                 outlet.pause_writing()
-            self.transport.set_protocol(outlet)
             self.flow.resume_reading()
+            self.transport.set_protocol(outlet)
             self._forget()
         outlet.keep(gone)
         return outlet
 
     def _forget(self) -> None:
         """Let go of what knows this connection: together they would wait for a collection."""
-        self.scope = None  # type: ignore[assignment]
-        self.parser = None  # type: ignore[assignment]
+        self.scope = self.parser = self.cycle = None  # type: ignore[assignment]
+        self._current = None
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; refuse when it only swallows."""

@@ -117,8 +117,8 @@ class Socket(Outlet):
         if self._closing:
             raise ClientDisconnected
         match message["type"]:
-            case "websocket.accept" if self._answer is not None:
-                self._accept(self._answer, message.get("headers", ()))
+            case "websocket.accept" if self._answer is not None and self._handshake is not None:
+                self._accept(self._handshake, self._answer, message.get("headers", ()))
             case "websocket.http.response.start" if self._answer is not None:
                 headers = Headers(
                     [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message["headers"]]
@@ -194,11 +194,12 @@ class Socket(Outlet):
         if self._gone is None and not self._closing:
             self._hang_up()
 
-    def _accept(self, answer: Response, headers: Any) -> None:
+    def _accept(self, handshake: ServerProtocol, answer: Response, headers: Any) -> None:
         del answer.headers["Date"]  # the server's own headers have it
         for name, value in (*self._server.default_headers, *headers):
             answer.headers[name.decode("latin-1")] = value.decode("latin-1")
         self.transport.write(answer.serialize())
+        handshake.parser.close()  # it knows the handshake, which would wait for a collection
         self._handshake = self._answer = None
         self.transport.resume_reading()
 

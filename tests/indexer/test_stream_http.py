@@ -187,10 +187,20 @@ def test_a_reader_that_never_reads_is_bounded_and_cut_off(serving: Serving) -> N
             return hub.readers
 
         assert serving.do(later()) == 1
+        assert len(serving._server.server_state.connections) == 1  # with all that was written to it
         mine(serving, (PLAYERS[0], 10**6))
         healthy.until(now_id(serving))
         assert healthy.kinds == ["score", "standing", "final"]
         healthy.stream.close()
+
+
+def test_who_only_asks_for_the_head_is_no_reader(serving: Serving) -> None:
+    status, headers, body = serving.ask("HEAD", f"{BOARD}/stream")
+    assert (status, headers["content-type"], body) == (200, "text/event-stream; charset=utf-8", b"")
+    deadline = time.monotonic() + 5
+    while serving.service.hub.readers and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert serving.service.hub.readers == 0
 
 
 def test_a_slow_reader_gets_a_snapshot_instead_of_what_it_missed(serving: Serving, monkeypatch: Any) -> None:

@@ -182,6 +182,15 @@ def test_a_first_message_that_is_not_one_closes(serving: Serving, hello: str) ->
     assert closed.value.rcvd.reason.split(":")[0] in {"NOT_AUTHENTICATED", "PAYLOAD_MALFORMED"}
 
 
+def test_a_first_message_that_is_no_text_closes(serving: Serving) -> None:
+    with opened(serving, "?hello=wait") as client:
+        client.send(b"\xff", text=True)
+        with pytest.raises(ConnectionClosed) as closed:
+            client.recv(5)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1007
+
+
 def test_what_a_client_says_later_is_ignored_but_not_without_bound(serving: Serving) -> None:
     with opened(serving) as client:
         told(client)
