@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from relay.cli_encryption import encryption
 from relay.cli_games import games
 from relay.cli_indexer import indexer
 from relay.cli_keys import keys
@@ -42,6 +43,7 @@ app = typer.Typer(
 app.add_typer(indexer, name="indexer")
 app.add_typer(keys, name="keys")
 app.add_typer(games, name="games")
+app.add_typer(encryption, name="encryption")
 app.add_typer(roles, name="roles")
 app.add_typer(outbox, name="outbox")
 app.add_typer(webhooks, name="webhooks")
