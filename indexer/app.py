@@ -39,7 +39,6 @@ from indexer.tail import Tail
 from relay.api.operations import Operation
 from relay.chain_types import ChainError, ProviderState
 from relay.config_sources import HTTP, WEBSOCKET, endpoints
-from relay.contract import game_key
 from relay.rules.ruleset import BoundRuleset
 from relay.store.engine import Database
 from relay.store.writer import Writer
@@ -73,10 +72,11 @@ class IndexerService:
         self.hub = Hub(store.stream_tail)
         archive = Archive(store)
         self._wakeup = Wakeup(store.database)
-        log = Log(store.database, {game_key(game): game for game in plan.games})
-        self.tail = Tail(log, (archive, self.hub), self.hub.tell_flag, self._wakeup.wait)
-        audiences: list[Audience] = [archive, self.hub, self.tail]
+        audiences: list[Audience] = [archive, self.hub]
         self.follower = Follower(chain, store, evidence, audiences, plan, alarm=self._alarm)
+        log = Log(store.database, self.follower.known.names)
+        self.tail = Tail(log, (archive, self.hub), self.hub.tell_flag, self._wakeup.wait)
+        audiences.append(self.tail)
         self.heads = NewHeads(head_urls, self.follower.wake, lambda: self.follower.health.head)
         self.follower.subscribed = lambda: self.heads.live
         self.doubting: Doubting | None = None
@@ -157,6 +157,11 @@ class IndexerService:
     def close_streams(self) -> None:
         """End all open streams at once: an open one would keep the server from stopping."""
         self.hub.close_streams()
+
+    def learn_games(self, game_ids: Iterable[str]) -> None:
+        """Know these games by name, and give each its board; those that are known already change nothing."""
+        if self.follower.known.learn(game_ids):
+            self.follower.reload()
 
     def wake(self) -> None:
         """Look for news now: somebody in this process knows of a new block."""

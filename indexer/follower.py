@@ -21,11 +21,11 @@ from indexer.events import Accepted, Header, Mark, Recorded
 from indexer.evidence import EvidenceSource
 from indexer.fold import BrokenChainError, Evidence
 from indexer.health import Health
+from indexer.known_games import KnownGames
 from indexer.pace import NO_BLOCK, Pace
 from indexer.reorg import confirmed, continues, linked
 from indexer.state import Audience, Identity, Outcome, State, Step, adopt
 from relay.chain_types import ChainError, ChainUnavailableError
-from relay.contract import game_key
 from relay.store.engine import StoreUnavailableError
 
 BLOCKS_PER_STEP = 32
@@ -109,8 +109,7 @@ class Follower:
     ) -> None:
         self._chain, self._store, self._evidence, self._audiences = chain, store, evidence, audiences
         self._plan, self._clock = plan, clock
-        self._names = {game_key(game): game for game in plan.games}
-        self._boards = {game_key(game): plan.boards.get(game, (BoardConfig(),)) for game in plan.games}
+        self.known = KnownGames(plan.games, plan.boards)
         self._sizes = RangeSize()
         self._pace = Pace(plan.poll_s)
         self._started_s = clock()
@@ -224,11 +223,11 @@ class Follower:
         Raises:
             ChainIdentityError: it is not.
         """
-        state = await self._store.load(self._names, self._boards, self.health.progress)
+        state = await self._store.load(self.known.names, self.known.boards, self.health.progress)
         if state is None:
             start = await block_before(self._chain, self._plan.start_block)
             await self._store.create(await self._chain.identity(), start)
-            state = await self._store.load(self._names, self._boards, self.health.progress)
+            state = await self._store.load(self.known.names, self.known.boards, self.health.progress)
             if state is None:
                 raise StoreUnavailableError("the first checkpoint was not kept")
         self._chain.expect(state.identity.chain_id, state.identity.genesis_hash)
@@ -239,7 +238,7 @@ class Follower:
         return state
 
     def reload(self) -> None:
-        """Read everything anew before the next step: a board's configuration changed."""
+        """Read everything anew before the next step: a board was configured, or a game became known."""
         self._stale = True
         self._wake.set()
 
@@ -366,7 +365,7 @@ class Follower:
     async def _commit(self, state: State, step: Step, found: dict[bytes, Evidence]) -> None:
         async with self._committing:
             try:
-                outcome = await self._store.commit(state, step, self._names, found)
+                outcome = await self._store.commit(state, step, self.known.names, found)
             except BrokenChainError:
                 games = {fact.game for fact in step.facts if isinstance(fact, Accepted)}
                 self._strange = sorted(games - state.games.keys())
@@ -380,7 +379,7 @@ class Follower:
     async def learn(self, found: Mapping[tuple[int, bytes], Evidence]) -> None:
         """Commit evidence, by (place, hash), that was found after its score."""
         if found:
-            await self.amend(lambda state: self._store.learn(state, found, self._names))
+            await self.amend(lambda state: self._store.learn(state, found, self.known.names))
 
     async def amend(self, change: Callable[[State], Awaitable[Outcome]]) -> bool:
         """Commit what is learned about scores that are there, between two steps; False where nothing is read yet."""

@@ -11,7 +11,7 @@ from relay.api.outbox_parts import OutboxParts
 from relay.api.revocations import Revocations
 from relay.config import Settings
 from relay.fleet import Edges, Fleet
-from relay.game_watch import LOOK_S, GameWatch, Opening
+from relay.game_watch import GameWatch, Opening
 from relay.games import Games
 from relay.group import Attestor
 from relay.health import Check
@@ -69,7 +69,7 @@ class RelayService:
         opening = Opening(chain, footing.contract, footing.keys.admin, database, writer, self._next_round)
         self.game_watch = GameWatch(games, database, opening)
         self.desk = RoundDesk(database, writer, games, footing.domain)
-        looks = [(self.rotation.look, EVERY_S), (self.game_watch.look, LOOK_S)]
+        looks = [(self.rotation.look, EVERY_S)]
         rounds = [(self.desk.expire, round_desk.EVERY_S), (self.desk.commit_seeds, round_desk.SEEDS_EVERY_S)]
         self._jobs = Jobs(self.intake, flush_keys, [*looks, *rounds])
 
@@ -83,6 +83,7 @@ class RelayService:
         footing = self._footing
         await continuity.check(footing.chain, footing.contract, self.games.by_id, self._next_round)
         await self.game_watch.settle(OPENED_S)
+        self.game_watch.start()
         await self.intake.start()
         await self.desk.commit_seeds()
         await self.rotation.start()

@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from relay.api.operations import LINE, Pipe
 from relay.api.problems import problem
+from relay.api.security import secured
 from relay.errors import CallerError
 from relay.outlet import Outlet
 
@@ -121,9 +122,10 @@ class Connection(HttpToolsProtocol):
         if cycle is None or (cycle.more_body and not cycle.response_started and not self.pipeline):
             request_id = f"req_{secrets.token_hex(12)}"
             status, body, media_type, headers = problem(error, request_id)
+            named = (*self.server_state.default_headers, *secured(headers, private=False))
             lines = [
                 STATUS_LINE[status],
-                *(b"%b: %b\r\n" % line for line in (*self.server_state.default_headers, *headers)),
+                *(b"%b: %b\r\n" % line for line in named),
                 b"x-request-id: %b\r\ncontent-type: %b\r\n" % (request_id.encode(), media_type),
                 b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body),
                 body,

@@ -32,7 +32,7 @@ OpenGame = Callable[[Game], Awaitable[str]]
 class GameWatch:
     """Keeps `games` as the database configures them. `waiting` says which are not served yet (as configured) and why.
 
-    `look` is a job of the scheduler; all methods run on one event loop.
+    All methods run on one event loop.
     """
 
     def __init__(
@@ -45,6 +45,16 @@ class GameWatch:
         self._opening: dict[str, asyncio.Task[None]] = {}
         self._again_s: dict[str, float] = {}
         self.waiting: dict[str, str] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Look twice a second from now on."""
+        self._task = asyncio.create_task(self._keep())
+
+    async def _keep(self) -> None:
+        while True:
+            await self.look()
+            await asyncio.sleep(LOOK_S)
 
     async def look(self) -> None:
         """Read what changed, and begin to open what is not served as it is configured."""
@@ -64,10 +74,11 @@ class GameWatch:
             await asyncio.wait(set(self._opening.values()), timeout=wait_s)
 
     async def stop(self) -> None:
-        """Open nothing more."""
-        for task in self._opening.values():
+        """Look no more, and open nothing more."""
+        tasks = [*self._opening.values(), *([] if self._task is None else [self._task])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._opening.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def served_as(self, game_id: str, version: int) -> bool:
         """Whether a game is served here as its `version` says."""
@@ -119,6 +130,11 @@ class GameWatch:
         self.waiting.pop(game.id, None)
         self._served[game.id] = game
         self._games.serve(self._served)
+
+
+async def at_once(game: Game) -> str:  # noqa: ARG001 - every game is opened alike
+    """Open a game where nothing is needed for it: in a process that takes no scores."""
+    return ""
 
 
 class Opening:

@@ -40,6 +40,7 @@ from relay.deployment import DeploymentError
 from relay.devnet import Devnet, DevnetError
 from relay.devnet_info import write_info
 from relay.errors import SignerError, StartupError
+from relay.game_watch import LOOK_S, GameWatch, at_once
 from relay.games import GameError, Games
 from relay.health import Check
 from relay.home import prepare
@@ -61,6 +62,7 @@ from relay.welcome import greet, tournament_round
 GC_THRESHOLD = 50_000  # with `gc.freeze`, collections under load no longer make the slowest answers
 READY_POLL_S = 0.05
 ATTESTOR_POLL_S = 1.0
+Flush = Callable[[], Awaitable[int]]
 REFUSALS = (
     ChainIdentityError, ChainMismatchError, DeploymentError, DevKeysError, DevnetError, GameError, KeyFileError,
     PortInUseError, RulesetError, SignerError, migrate.SchemaVersionError, StoreUnavailableError,
@@ -161,8 +163,7 @@ class Composition:
             indexer = await self._start_indexer(stack, database, writer, footing, games)
             operations = [*indexer.operations, *operations]
         if alone:
-            operations += flag_operations(database, writer, None)
-            stack.callback(asyncio.create_task(_repeat(flush)).cancel)
+            operations += self._without_relay(stack, database, writer, games, flush)
         return application(
             ready=self._ready,
             fetches=self._fetches(),
@@ -201,6 +202,16 @@ class Composition:
         noting = asyncio.create_task(self._note_attestor(service, DoubtTables(database, writer)))
         stack.callback(noting.cancel)
         return RelayParts(service.intake, database, service.revocations, service.outbox, service.players, service.head)
+
+    def _without_relay(
+        self, stack: AsyncExitStack, database: Database, writer: Writer, games: Games, flush: Flush
+    ) -> list[Operation]:
+        """Do what a relay's clock does elsewhere; returns the operations that an indexer alone has of it."""
+        stack.callback(asyncio.create_task(_repeat(flush)).cancel)
+        watch = GameWatch(games, database, at_once)
+        watch.start()
+        stack.push_async_callback(watch.stop)
+        return flag_operations(database, writer, None)
 
     def _tell(self, footing: Footing, url: str, own: Database | None) -> None:
         """Note what is told when all is ready. `own`: the embedded chain's database, whose keys are written down."""
@@ -247,6 +258,7 @@ class Composition:
         )
         await indexer.start()
         stack.push_async_callback(indexer.stop)
+        stack.callback(asyncio.create_task(_name_games(indexer, games)).cancel)
         self._indexer = indexer
         return indexer
 
@@ -298,9 +310,16 @@ class Composition:
         greet(self._console, url, shown, self._game_id, self._facts, page=page, played=played)
 
 
-async def _repeat(flush: Callable[[], Awaitable[int]]) -> None:
+async def _repeat(flush: Flush) -> None:
     """Write down the use of keys now and then, where no relay's clock does."""
     while True:
         await asyncio.sleep(FLUSH_EVERY_S)
         with suppress(StoreUnavailableError):
             await flush()
+
+
+async def _name_games(indexer: IndexerService, games: Games) -> None:
+    """Let the indexer know the games that are configured while it runs."""
+    while True:
+        indexer.learn_games(games.by_id)
+        await asyncio.sleep(LOOK_S)
