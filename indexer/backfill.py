@@ -17,6 +17,7 @@ IN_FLIGHT = 3
 SIZE_FIRST = 64  # several are asked for before the first tells how full blocks are: what they hold is all in memory
 SIZE_MAX = 100_000
 PATIENCE, PATIENCE_MAX = 16, 64  # ranges in a row that were taken, before one wider than the last refused is tried
+NOT_EVEN_ONE = "the provider refuses the logs of a single block as too many"
 LOGS_WANTED = 4_000  # per range: enough for bulk inserts to pay, few enough for memory and for the commit's length
 
 
@@ -113,9 +114,9 @@ async def read(source: Source, first: int, last: int, sizes: RangeSize) -> list[
     except UnreachableError:  # perhaps it was too much for the time given: who is asked next is asked for less
         sizes.refused(last - first + 1)
         raise
-    except TooMuchError:
+    except TooMuchError as error:
         if first == last:
-            raise
+            raise MalformedError(NOT_EVEN_ONE) from error
         size = sizes.refused(last - first + 1)
         pieces: list[Chunk] = []
         for start in range(first, last + 1, size):
@@ -130,6 +131,21 @@ async def read(source: Source, first: int, last: int, sizes: RangeSize) -> list[
     if any(int(log.block_number, 16) == last and bytes.fromhex(log.block_hash[2:]) != ends[-1].hash for log in logs):
         raise MalformedError(f"the logs of block {last} are of another fork than the block")
     return [Chunk(ends[0], ends[-1], facts)]
+
+
+async def all_logs(source: Source, first: int, last: int) -> list[RpcLog]:
+    """Read the logs of a few blocks, in halves if the provider wants that.
+
+    Raises:
+        ChainError: the provider does not answer, or not even for one block.
+    """
+    try:
+        return await source.logs(first, last)
+    except TooMuchError as error:
+        if first == last:
+            raise MalformedError(NOT_EVEN_ONE) from error
+    half = (first + last) // 2
+    return await all_logs(source, first, half) + await all_logs(source, half + 1, last)
 
 
 async def _times(source: Source, logs: Sequence[RpcLog]) -> dict[int, int]:

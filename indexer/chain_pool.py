@@ -8,10 +8,10 @@ step, and the next one asks the next provider.
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 from indexer.backfill import RangeSize
-from indexer.chain import Rpc, TooMuchError, as_block
+from indexer.chain import RefusedError, Rpc, TooMuchError, UnreachableError, as_block
 from indexer.decoding import RpcLog
 from indexer.events import Header, Mark
 from indexer.state import Identity
@@ -57,6 +57,9 @@ class Endpoint(Protocol):
 
     async def published_rules(self, game: bytes, rules_hash: bytes, first: int, last: int) -> bytes | None:
         """A rules document published in a range."""
+
+
+Job: TypeAlias = Callable[[Endpoint], Awaitable[T]]
 
 
 class ChainPool(ProviderPool[Endpoint]):
@@ -109,13 +112,12 @@ class ChainPool(ProviderPool[Endpoint]):
     async def identity(self) -> Identity:
         """Which chain this is; where every provider is refused for being on another one, that one."""
         try:
-            self._pinned, found = await self._ask(lambda one: one.identity())
+            return await self._same(lambda one: one.identity())
         except ChainUnavailableError:
             others = [index for index, standing in enumerate(self._standings) if standing.fault in REFUSED]
             if len(others) < len(self._standings):
                 raise
             return await self._endpoints[others[0]].identity()
-        return found
 
     async def head(self) -> Header:
         """The newest block; until it is asked for again, everything is asked of the provider that gave it."""
@@ -123,7 +125,8 @@ class ChainPool(ProviderPool[Endpoint]):
         async def newest(one: Endpoint) -> Block:
             return as_block(await one.head())
 
-        self._pinned, head = await self._newest(newest)
+        self._pinned = None
+        self._pinned, head = await self._newest(answered(newest))
         return Header(head.number, head.hash, head.parent_hash, head.timestamp)
 
     async def headers(self, numbers: Sequence[int]) -> list[Header | None]:
@@ -142,14 +145,14 @@ class ChainPool(ProviderPool[Endpoint]):
         """The contract's own heads after a block, None where its state is no longer at hand."""
         return await self._same(lambda one: one.heads(games, block))
 
-    async def _same(self, job: Callable[[Endpoint], Awaitable[T]]) -> T:
+    async def _same(self, job: Job[T]) -> T:
         """Ask whoever gave the head; before there was one, the first that answers."""
         if self._pinned is None:
-            self._pinned, found = await self._ask(job)
+            self._pinned, found = await self._ask(answered(job))
             return found
         index = self._pinned
         try:
-            return await job(self._endpoints[index])
+            return await answered(job)(self._endpoints[index])
         except ChainUnavailableError as error:
             if self._pinned == index:  # of what fails together the first counts
                 self._pinned = None
@@ -161,7 +164,7 @@ class ChainPool(ProviderPool[Endpoint]):
 
         Looked for from the contract's first block on, in ranges that adapt to the providers.
         """
-        last = (await self._ask(lambda one: one.head()))[1].number
+        last = (await self._ask(answered(lambda one: one.head())))[1].number
         first = self._start_block
         while first <= last:
             until = min(last, first + self._rules_ranges.size - 1)
@@ -179,7 +182,24 @@ class ChainPool(ProviderPool[Endpoint]):
         return None
 
     async def _rules_in(self, game: bytes, rules_hash: bytes, first: int, last: int) -> bytes | None:
-        return (await self._ask(lambda one: one.published_rules(game, rules_hash, first, last)))[1]
+        return (await self._ask(answered(lambda one: one.published_rules(game, rules_hash, first, last))))[1]
+
+
+def answered(job: Job[T]) -> Job[T]:
+    """Return the question, so asked that a refusal is no answer: what one provider refuses another may answer.
+
+    That a range is too wide is an answer: less is asked for.
+    """
+
+    async def asked(one: Endpoint) -> T:
+        try:
+            return await job(one)
+        except TooMuchError:
+            raise
+        except RefusedError as error:
+            raise UnreachableError(str(error)) from error
+
+    return asked
 
 
 def connect(rpc_url: str, contract: bytes, start_block: int = 0) -> ChainPool:

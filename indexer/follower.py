@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from indexer.ancestry import Alarm, Answers, ChainIdentityError, Past, Retreat, block_before, demand_same, no_alarm
-from indexer.backfill import Chunk, RangeSize, Source, chunks
+from indexer.backfill import Chunk, RangeSize, Source, all_logs, chunks
 from indexer.boards import BoardConfig
 from indexer.chain import MalformedError
 from indexer.decoding import LogError, decode
@@ -282,7 +282,7 @@ class Follower:
     async def _take(self, state: State, headers: Sequence[Header], head: Header, rollback_to: Mark | None) -> None:
         first, last = headers[0].number, headers[-1].number
         logs, heads, final = await asyncio.gather(
-            self._chain.logs(first, last), self._chain.heads(list(state.games), last), self._final(head)
+            all_logs(self._chain, first, last), self._chain.heads(list(state.games), last), self._final(head)
         )
         hashes = {header.number: header.hash for header in headers}
         if any(hashes.get(int(log_.block_number, 16)) != bytes.fromhex(log_.block_hash[2:]) for log_ in logs):

@@ -5,7 +5,7 @@ from enum import Enum
 
 import msgspec
 
-from indexer.chain import TooMuchError, UnreachableError, as_block
+from indexer.chain import RefusedError, TooMuchError, UnreachableError, as_block
 from indexer.chain_pool import ChainPool
 from indexer.decoding import SCORE_SUBMITTED, RpcLog
 from indexer.events import Header, Mark
@@ -32,6 +32,7 @@ class Lie(Enum):
     LOOSE_BLOCKS = "gives blocks that do not follow each other"
     LAGS = "lags behind"
     AWAY = "does not answer"
+    REFUSES = "answers everything with an error"
     WRONG_CHAIN = "is on another chain"
     WRONG_CODE = "has another contract there"
 
@@ -71,7 +72,7 @@ class Mirror:
     def __init__(self, chain: FakeChain) -> None:
         self.chain, self.contract = chain, chain.contract
         self.lie: Lie | None = None
-        self.range_max = 10**9
+        self.range_max = self.results_max = 10**9
         self.calls = 0
         self.ranges: list[int] = []
 
@@ -83,6 +84,8 @@ class Mirror:
         self.calls += 1
         if self.lie is Lie.AWAY:
             raise UnreachableError("the provider does not answer")
+        if self.lie is Lie.REFUSES:
+            raise RefusedError(-32601, "the method is not available on your plan")
 
     async def close(self) -> None:
         """Nothing to let go of."""
@@ -125,6 +128,8 @@ class Mirror:
         if last - first + 1 > self.range_max:
             raise TooMuchError(-32005, f"block range is too wide: {self.range_max} at most")
         found = await self.chain.logs(first, min(last, self._height))
+        if len(found) > self.results_max:
+            raise TooMuchError(-32005, f"query returned more than {self.results_max} results")
         return TAMPER[self.lie](found) if found and self.lie in TAMPER else found
 
     async def finalized(self) -> int | None:

@@ -115,7 +115,9 @@ def test_who_is_proved_to_lie_is_named_and_the_next_is_asked(database: Database,
 
 
 @pytest.mark.parametrize(
-    "lie", [Lie.LOST_BLOCKS, Lie.LOOSE_BLOCKS, Lie.AWAY, Lie.WRONG_CHAIN, Lie.WRONG_CODE], ids=lambda lie: lie.name
+    "lie",
+    [Lie.LOST_BLOCKS, Lie.LOOSE_BLOCKS, Lie.AWAY, Lie.REFUSES, Lie.WRONG_CHAIN, Lie.WRONG_CODE],
+    ids=lambda lie: lie.name,
 )
 def test_who_cannot_be_read_is_passed_over_from_the_start(database: Database, lie: Lie) -> None:
     """The preferred one is unusable before anything is known: the database is begun with the other."""
@@ -330,6 +332,24 @@ def test_ranges_halve_and_grow_with_what_the_provider_takes(database: Database) 
     run(database, scenario, count=1)
 
 
+def test_live_blocks_are_read_in_parts_too_and_a_block_that_is_too_much_is_asked_of_another(database: Database) -> None:
+    async def scenario(chain: FakeChain, mirrors: list[Mirror], chosen: ChainPool, watching: Watching) -> None:
+        fill(chain, 3)
+        await reach(watching, chain)
+        mirrors[0].results_max = 9  # two blocks have eight logs
+        fill(chain, 20)
+        await reach(watching, chain)
+        agree(watching, chain)
+        assert states(chosen)["p0:1"].healthy
+        mirrors[0].results_max = 3
+        fill(chain, 1)
+        await reach(watching, chain)
+        agree(watching, chain)
+        assert "a single block" in states(chosen)["p0:1"].reason
+
+    run(database, scenario)
+
+
 def test_published_rules_are_looked_for_in_ranges() -> None:
     async def scenario() -> None:
         chain = FakeChain()
@@ -398,6 +418,8 @@ async def check_history(
         chain.mine()
         while chain.height <= (watching.follower.state.tip.number if watching.follower.state else 0):
             chain.mine()
+        if liar.lie not in PROVED:  # whether a final block is gone, two must say: the silent one comes back
+            liar.lie = None
         await reach(watching, chain, clock)
         await agree_boards(chain, watching, boards, readers)
     finally:
