@@ -17,6 +17,7 @@ from indexer.api.scores import Scores
 from indexer.api.socket import Sockets
 from indexer.api.stream import Streams
 from indexer.archive import Archive
+from indexer.building import Building
 from indexer.chain_pool import ChainPool, connect
 from indexer.config import IndexerSettings
 from indexer.doubt_rules import Rules
@@ -83,13 +84,14 @@ class IndexerService:
         if doubts is not None:
             self.doubting = Doubting(self.follower, *doubts, rests=self._reads_history, tell_flag=self.hub.tell_flag)
             audiences.append(self.doubting)
+        self.building = Building(store, self.follower, log.names, audiences)
         self.post = Post(store, self._lead, self._stand_by)
         self.reading = Reading(lambda: self.follower.state or self.tail.state, store, archive)
         self._jobs = Jobs(self.follower, store, evidence, chain)
         self._tasks: list[asyncio.Task[None]] = []
         self.operations: list[Operation] = [
             *Leaderboards(self.reading).operations(),
-            *Boards(self.reading, store, self.follower.reload).operations(),
+            *Boards(self.reading, store, self.building.wake).operations(),
             *Scores(self.reading).operations(),
             *Streams(self.reading, self.hub).operations(),
             *Sockets(self.reading, self.hub).operations(),
@@ -130,7 +132,9 @@ class IndexerService:
         """Follow the chain, and do what happens by the clock."""
         self._jobs.start()
         try:
-            await self.follower.run()
+            async with asyncio.TaskGroup() as duties:
+                duties.create_task(self.follower.run())
+                duties.create_task(self.building.run())
         finally:
             self._jobs.stop()
             if self.follower.state is not None:

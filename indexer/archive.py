@@ -51,6 +51,9 @@ class Archive:
 
     def tell(self, state: State, outcome: Outcome) -> None:  # noqa: ARG002
         """Forget what a commit changed."""
+        made = {board.number for board in outcome.new_boards}
+        for key in [key for key in self._kept if key[0] in made]:
+            del self._kept[key]
         for row in outcome.standings:
             self._kept.pop((row.board, row.season_s), None)
         for number in outcome.turns:  # what was the current season may be asked for now, and was never read

@@ -4,6 +4,7 @@ Pure. Reads and writes of rows go through a `Ledger`, which sees this transactio
 fold refuses. Every batch and every ruling must reproduce the contract's chain of heads before it counts.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
@@ -80,8 +81,8 @@ class Fold:
         self._time_s = state.tip_time_s
         self.games = dict(state.games)
         self.new_boards: list[BoardState] = []
-        self._boards: dict[int, list[BoardDraft]] = {}
-        for board in state.boards.values():
+        self._boards: defaultdict[int, list[BoardDraft]] = defaultdict(list)  # by game
+        for board in state.moving():
             self._draft(board)
         self._open: dict[bytes, list[Recorded]] = {}
         self._orphans: dict[int, Entry] = {}  # while they are taken back: one may yet take the place of another
@@ -91,7 +92,7 @@ class Fold:
 
     def _draft(self, board: BoardState) -> None:
         draft = BoardDraft(board, self._ledger, self._entry, quiet=self._quiet, final=lambda: self._final)
-        self._boards.setdefault(board.game, []).append(draft)
+        self._boards[board.game].append(draft)
 
     # ------------------------------------------------------------- going forward
 

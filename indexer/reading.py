@@ -148,16 +148,21 @@ class Reading:
     def board(self, game_id: str, name: str) -> BoardState:
         """Return a board by its names; CallerError GAME_UNKNOWN or BOARD_UNKNOWN."""
         board = self.state.find(self.game(game_id).game_id, name)
+        if board is None and (game_id, name) in self.state.unmade.values():
+            raise unmade()
         if board is None:
             raise CallerError("BOARD_UNKNOWN", "The game has no board with this name.")
         return board
 
     def first_board(self) -> BoardState:
         """Return the default game's default board."""
-        boards = self.state.boards
-        if not boards:
+        boards, unmade_ = self.state.boards, self.state.unmade
+        first = min([*boards, *unmade_], default=None)
+        if first is None:
             raise WorldError("NOT_READY", "No game is indexed yet.")
-        return boards[min(boards)]
+        if first not in boards:
+            raise unmade()
+        return boards[first]
 
     # ------------------------------------------------------------------------- lists
 
@@ -258,6 +263,11 @@ def best_value(seat: Seat) -> int | None:
     """Return the value of whoever is first on a board, None while it is empty."""
     first = seat.standings.page(None, 1)
     return seat.board.config.standing(first[0].key).value if first else None
+
+
+def unmade() -> WorldError:
+    """Return the 503 of a board that is being made from the scores."""
+    return WorldError("NOT_READY", "The board is being made from the scores; ask again.")
 
 
 def moving() -> WorldError:

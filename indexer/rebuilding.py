@@ -88,12 +88,12 @@ class UpTo:
 
 async def from_scores(store: Store, plan: Plan, progress: Progress) -> Compared:
     """Make every board anew from the scores that are stored; the chain is not asked."""
-    names = {game_key(game): game for game in plan.games}
-    configured = {game_key(game): plan.boards.get(game, (BoardConfig(),)) for game in plan.games}
-    await store.load(names, configured, progress)  # boards that are to be something else now become that first
+    names, configured = _configured(plan)
+    await store.load(names, configured)  # boards that are to be something else now become that first
+    await store.remake(names, progress)
     before = await store.digest()
     await store.unmake()
-    await store.load(names, configured, progress)
+    await store.remake(names, progress)
     return Compared(before, await store.digest(), None)
 
 
@@ -105,11 +105,19 @@ async def from_chain(store: Store, chain: Chain, evidence: EvidenceSource, plan:
         ChainError, ChainIdentityError, BrokenChainError, StoreUnavailableError: as following does; start again.
     """
     last = await chain.head()
+    names, configured = _configured(plan)
+    await store.load(names, configured)
+    await store.remake(names, progress)
     await _read(UpTo(chain, last), store, evidence, plan, last, progress)
     before = await store.digest()
     await store.wipe()
     await _read(UpTo(chain, last), store, evidence, plan, last, progress)
     return Compared(before, await store.digest(), last.number)
+
+
+def _configured(plan: Plan) -> tuple[dict[bytes, str], dict[bytes, Sequence[BoardConfig]]]:
+    names = {game_key(game): game for game in plan.games}
+    return names, {key: plan.boards.get(game, (BoardConfig(),)) for key, game in names.items()}
 
 
 async def _read(

@@ -8,7 +8,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
@@ -26,7 +25,6 @@ FINALITY_EVERY_S = 4
 EVIDENCE_EVERY_S = 5
 EVIDENCE_LOOK = 5_000  # scores looked through per turn
 WATCH_EVERY_S = 10
-BOARDS_EVERY_S = 1
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +48,6 @@ class Jobs:
             (self.sweep, FINALITY_EVERY_S),
             (self.look_for_evidence, EVIDENCE_EVERY_S),
             (self.watch, WATCH_EVERY_S),
-            (self.look_at_boards, BOARDS_EVERY_S),
         )
         for job, seconds in plan:
             scheduler.add_job(job, "interval", seconds=seconds, misfire_grace_time=None)
@@ -88,14 +85,6 @@ class Jobs:
             await self._follower.learn(learned)
         except StoreUnavailableError:
             return
-
-    async def look_at_boards(self) -> None:
-        """Notice a board that was configured through another process."""
-        if self._follower.state is None:
-            return
-        with suppress(StoreUnavailableError):
-            if await self._store.boards_changed():
-                self._follower.reload()
 
     async def watch(self) -> None:
         """Connect anew when the provider is silent, and once when its head stands still: connections can hang."""

@@ -49,6 +49,7 @@ class BoardState:
     standings: Standings
     window: Window
     seq: int = 0  # of the last stream message
+    still: bool = False  # shown as it was: it is configured otherwise, and made anew (`indexer.building`)
 
 
 class StandingRow(NamedTuple):
@@ -84,10 +85,15 @@ class State:
     games: dict[bytes, Game] = field(default_factory=dict)
     boards: dict[int, BoardState] = field(default_factory=dict)
     recent: dict[int, bytes] = field(default_factory=dict)  # number → hash of the newest blocks, ascending
+    unmade: dict[int, Board] = field(default_factory=dict)  # boards that are configured and not made yet
 
     def boards_of(self, game: int) -> list[BoardState]:
         """Return the boards that a game's scores count for."""
         return [board for board in self.boards.values() if board.game == game]
+
+    def moving(self) -> list[BoardState]:
+        """Return the boards that scores count for now."""
+        return [board for board in self.boards.values() if not board.still]
 
     def find(self, game_id: str, board: str) -> BoardState | None:
         """Return a board by its public names."""
@@ -140,6 +146,14 @@ class Outcome:
     windows: dict[int, Window] | None  # after a bulk step: read anew
 
 
+def unchanged(state: State) -> Outcome:
+    """Return what changes nothing; `dataclasses.replace` gives it what does."""
+    return Outcome(
+        state.tip, state.tip_time_s, state.final_block, state.verified, state.epoch,
+        state.games, [], {}, [], {}, [], state.recent, None,
+    )  # fmt: skip
+
+
 class Audience(Protocol):
     """Whoever is told what was committed."""
 
@@ -155,8 +169,10 @@ def adopt(state: State, outcome: Outcome) -> None:
     state.tip, state.tip_time_s = outcome.tip, outcome.tip_time_s
     state.final_block, state.verified, state.epoch = outcome.final_block, outcome.verified, outcome.epoch
     state.games, state.recent = outcome.games, outcome.recent
-    for board in outcome.new_boards:
-        state.boards[board.number] = board
+    if outcome.new_boards:
+        made = {board.number: board for board in outcome.new_boards}
+        state.boards = dict(sorted((state.boards | made).items()))
+        state.unmade = {number: names for number, names in state.unmade.items() if number not in made}
     for number, (season, draft) in outcome.turns.items():
         board = state.boards[number]
         board.season, board.standings = season, draft.base

@@ -5,9 +5,10 @@ Touches the database through `Database.read` and the one `Writer`.
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from functools import lru_cache
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, select, union
+from sqlalchemy import Connection, Select, bindparam, select, union
 
 from indexer.boards import BoardConfig
 from indexer.doubt import FlagNews
@@ -18,15 +19,16 @@ from indexer.messages import Entry
 from indexer.ordering import block_of
 from indexer.standings import Column
 from indexer.state import Identity, Outcome, State, Step
-from indexer.store import again, board_admin, bulk, leases, load
+from indexer.store import again, board_admin, bulk, leases, load, rebuild
 from indexer.store import stream as log_of
 from indexer.store.again import Digest
 from indexer.store.alarm import raise_alarm
 from indexer.store.board_admin import BoardRow, By, Change, Put
 from indexer.store.commit import commit_step
+from indexer.store.joining import join
 from indexer.store.learn import learn
 from indexer.store.ledger import ENTRY, SqlLedger
-from indexer.store.rebuild import Progress, rebuild
+from indexer.store.rebuild import Made, Progress, Task
 from indexer.store.tables import batches, rulings, scores
 from indexer.stream_ring import Told
 from relay.store.engine import Database, StoreUnavailableError
@@ -35,6 +37,7 @@ from relay.store.writer import Writer
 
 T = TypeVar("T")
 
+AT_ONCE = 5_000  # scores of a game: a board of them is made within a tenth of a second
 SEASONS_MAX = 1_000  # in one list: of a board by the minute, the last hours; older ones are still found by name
 
 
@@ -63,18 +66,44 @@ class Store:
     ) -> State | None:
         """Return everything committed, with every configured board by game, `default` first; None: a new database.
 
-        Boards that are not what they are configured to be are made anew first, with `progress`.
+        Boards that are not what they are configured to be are made anew first, with `progress`, where that takes no
+        time to speak of; the others are left to `indexer.building`.
         """
         if await self.database.read(load.begun):
             await self._write(lambda connection: load.arrange(connection, configured))
-            self.revision = await self.database.read(board_admin.revision)
-            await rebuild(self.database, self._writer, names, progress)
+            self.revision = await self.boards_revision()
+            await rebuild.rebuild(self.database, self._writer, names, progress, most=AT_ONCE)
         loaded = await self.database.read(lambda connection: load.load(connection, names))
         return None if loaded is None else await asyncio.to_thread(loaded.whole)
 
-    async def boards_changed(self) -> bool:
-        """Return whether somebody changed a board since everything was last read."""
-        return await self.database.read(board_admin.revision) != self.revision
+    async def boards_revision(self) -> int:
+        """Return the version of all boards' configuration."""
+        return await self.database.read(board_admin.revision)
+
+    async def pending(self, names: Mapping[bytes, str]) -> list[Task]:
+        """Return the boards that are to be made anew."""
+        return await self.database.read(lambda connection: rebuild.pending(names, None, connection))
+
+    async def make(self, task: Task, builder: str, progress: Progress) -> Made | None:
+        """Make a board as far as that goes beside a follower; None: look again at what is pending."""
+        return await rebuild.make(self.database, self._writer, task, builder, progress)
+
+    async def disclaim(self, builder: str) -> None:
+        """Let another make what a builder began."""
+        await self._writer.run(lambda connection: rebuild.disclaim(builder, connection))
+
+    async def join(self, state: State, made: Made) -> Outcome:
+        """End the making of a board, and let it be one of those that are followed.
+
+        Raises:
+            OvertakenError: it is not to be so any more.
+            SupersededError: the database is not where `state` is.
+        """
+        return await self._write(lambda c: join(c, state, made, now_ms=self.database.now_ms(c)))
+
+    async def remake(self, names: Mapping[bytes, str], progress: Progress = quietly) -> None:
+        """Make every board that is marked, and do nothing else meanwhile."""
+        await rebuild.rebuild(self.database, self._writer, names, progress)
 
     async def create(self, identity: Identity, start: Header) -> None:
         """Write the checkpoint of an indexer that has seen nothing yet."""
@@ -252,14 +281,21 @@ class Store:
         self, player: bytes, game: int | None, before: int | None, limit: int
     ) -> list[tuple[Entry, bool]]:
         """Return a player's scores, newest first, before a position; and whether each is withdrawn."""
-        query = select(*ENTRY, scores.c.invalid).where(scores.c.player == player)
-        if game is not None:
-            query = query.where(scores.c.game == game)
-        if before is not None:
-            query = query.where(scores.c.place < before)
+        query = _history(one_game=game is not None, older=before is not None)
+        asked = {"player": player, "game": game, "before": before, "most": limit}
 
         def read(connection: Connection) -> list[tuple[Entry, bool]]:
-            rows = connection.execute(query.order_by(scores.c.place.desc()).limit(limit))
-            return [(Entry(*row[:-1]), bool(row[-1])) for row in rows]
+            return [(Entry(*row[:-1]), bool(row[-1])) for row in connection.execute(query, asked)]
 
         return await self.database.read(read)
+
+
+@lru_cache
+def _history(*, one_game: bool, older: bool) -> Select[Any]:
+    """Return the question for a player's scores: making it takes SQLAlchemy as long as answering it the database."""
+    query = select(*ENTRY, scores.c.invalid).where(scores.c.player == bindparam("player"))
+    if one_game:
+        query = query.where(scores.c.game == bindparam("game"))
+    if older:
+        query = query.where(scores.c.place < bindparam("before"))
+    return query.order_by(scores.c.place.desc()).limit(bindparam("most"))

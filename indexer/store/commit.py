@@ -14,6 +14,7 @@ from indexer.fold import BrokenChainError, Evidence, Fold
 from indexer.standings import Draft
 from indexer.state import BoardState, Outcome, StandingRow, State, Step
 from indexer.store import bulk
+from indexer.store.board_tables import builds
 from indexer.store.ledger import SqlLedger
 from indexer.store.tables import blocks, boards, chain, games, standings, stream
 from indexer.store.wakeup import announce
@@ -54,6 +55,8 @@ def commit_step(
     if step.rollback_to is not None:
         base = step.rollback_to
         unwound = ledger.unwind(base.number)
+        if base.number < state.final_block or unwound.restored:
+            connection.execute(delete(builds))  # what they took in is not so any more: they begin again
         quiet = quiet or len(unwound.orphans) > MESSAGES_MAX
         verified = min(verified, base)
         recent = {number: known for number, known in recent.items() if number <= base.number}
@@ -95,7 +98,7 @@ def guard(connection: Connection, state: State) -> None:
 
 
 def _all_boards(state: State, outcome: Outcome) -> list[BoardState]:
-    return [*state.boards.values(), *outcome.new_boards]
+    return [*state.moving(), *outcome.new_boards]
 
 
 def _window(ledger: SqlLedger, board: BoardState, outcome: Outcome) -> Window:

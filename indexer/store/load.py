@@ -82,9 +82,11 @@ def load(connection: Connection, names: Mapping[bytes, str]) -> Loaded | None:
         state.games[key] = Game(number, key, names.get(key, "0x" + key.hex()), head, recorded)
     ids = {game.number: game.game_id for game in state.games.values()}
     loaded = Loaded(state, {})
-    fields = (boards.c.number, boards.c.game, boards.c.name, boards.c.config, boards.c.seq)
-    built = select(*fields).where(boards.c.built == BUILT)  # others are in nobody's memory until they are made
-    for number, game, name, document, seq in connection.execute(built.order_by(boards.c.number)):
+    fields = (boards.c.number, boards.c.game, boards.c.name, boards.c.config, boards.c.seq, boards.c.built)
+    for number, game, name, document, seq, built in connection.execute(select(*fields).order_by(boards.c.number)):
+        if built != BUILT:  # in nobody's memory until it is made
+            state.unmade[number] = Board(ids[game], name)
+            continue
         config = read_config(name, document)
         season = config.calendar.at(state.tip_time_s)
         column = bulk.season_column(connection, number, season.start_s, descending=config.descending)
@@ -151,6 +153,13 @@ def seasons(connection: Connection, board: int, limit: int) -> list[int]:
 
 def _window(connection: Connection, config: BoardConfig, column: Column, final_block: int) -> Window:
     first = Column(column.players[:ROWS], column.values[:ROWS], column.places[:ROWS])
-    top = Standings.of_column(config, first)
-    rows = top_rows(SqlLedger(connection), config, top.page(None, ROWS), final_block)
-    return Window(config, rows, total=shown(config, len(column.players)))
+    top = window_of(connection, Standings.of_column(config, first), final_block)
+    top.total = shown(config, len(column.players))
+    return top
+
+
+def window_of(connection: Connection, standings_: Standings, final_block: int) -> Window:
+    """Return what a stream's reader sees of standings."""
+    config = standings_.config
+    rows = top_rows(SqlLedger(connection), config, standings_.page(None, ROWS), final_block)
+    return Window(config, rows, total=len(standings_))

@@ -63,11 +63,11 @@ class Log:
     """What another indexer writes, for reading only."""
 
     def __init__(self, database: Database, names: Mapping[bytes, str]) -> None:
-        self._database, self._names = database, names
+        self._database, self.names = database, names
 
     async def view(self) -> State | None:
         """Return everything committed, None for a new database."""
-        loaded = await self._database.read(lambda connection: view(connection, self._names))
+        loaded = await self._database.read(lambda connection: view(connection, self.names))
         return None if loaded is None else await asyncio.to_thread(loaded.whole)
 
     async def news(self, state: State, flags: Mapping[int, int]) -> News | None:

@@ -228,7 +228,7 @@ def test_a_builder_is_waited_for_unless_it_is_dead(
         try:
             before = dump(database, 1)
             unmake(database)
-            task = (await database.read(lambda c: rebuild.pending({}, c)))[0]
+            task = (await database.read(lambda c: rebuild.pending({}, None, c)))[0]
             claimed = await one.writer.run(lambda c: rebuild._claim(task, "one", database.now_ms, c))
             assert isinstance(claimed, rebuild.Build)
             if dead:
@@ -245,7 +245,8 @@ def test_a_builder_is_waited_for_unless_it_is_dead(
                 await asyncio.sleep(0.1)
                 assert not making.done()
                 assert {said[1:] for said in told} == {(0, 80)}
-                await builder.make()
+                made = await builder.make()
+                await one.writer.run(lambda c: rebuild.settle(c, made, database.now_ms(c)))
                 assert await making == 0
             assert dump(database, 1) == before
         finally:
