@@ -3,7 +3,7 @@
 Pure.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -18,6 +18,8 @@ from relay.strict_json import Request
 from relay.submission import Opaque
 from relay.tournaments import Phase, Standing, Tournament
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MOMENT_MAX_MS = 253_402_214_400_000  # 9999-12-31: what is later cannot be written in every time zone
 _ESCS = {"id": "_id", "version": "__v"}
 RoundStatus = Literal["active", "reported", "confirmed", "accepted", "invalidated", "expired"]
 TournamentId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$(?!\n)")]
@@ -286,7 +288,7 @@ def standing_document(found: Standing, rank: int) -> StandingDocument:
 
 def epoch_ms(moment: datetime) -> int:
     """Return a moment as epoch milliseconds."""
-    return int(moment.astimezone(UTC).timestamp() * 1000)
+    return (moment - EPOCH) // timedelta(milliseconds=1)
 
 
 def _hex(value: bytes) -> str:

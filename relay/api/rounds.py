@@ -160,7 +160,7 @@ class Rounds:
             if wanted == "required":
                 raise CallerError("ENCRYPTION_REQUIRED", "This game takes encrypted reports only.")
             return body, None
-        key_id = sealed.key_id
+        key_id = storable(sealed.key_id)
         secret = None
         if wanted != "off":
             secret = await self._parts.read(lambda c: encryption.secret(c, game.id, key_id))

@@ -18,6 +18,7 @@ from relay.api.operations import Answer, Call, Credential, Operation, Query, Res
 from relay.api.pages import Cursor, Limit, rfc3339, storable
 from relay.api.problems import problem
 from relay.api.round_documents import (
+    MOMENT_MAX_MS,
     CancelRequest,
     SeedDocument,
     StandingsDocument,
@@ -227,6 +228,10 @@ class Tournaments:
 def _tournament(body: TournamentRequest, game: Game, credential: Credential, now_ms: int) -> Tournament:
     starts = now_ms if not isinstance(body.starts_at, datetime) else epoch_ms(body.starts_at)
     ends = None if not isinstance(body.ends_at, datetime) else epoch_ms(body.ends_at)
+    for pointer, at_ms in (("/startsAt", starts), ("/endsAt", ends)):
+        if at_ms is not None and not 0 <= at_ms < MOMENT_MAX_MS:
+            detail = "A tournament lies between 1970 and 9999."
+            raise PayloadError(detail, [FieldError(pointer, "FIELD_INVALID", detail)])
     if ends is not None and ends <= starts:
         detail = "A tournament ends after it starts."
         raise PayloadError(detail, [FieldError("/endsAt", "FIELD_INVALID", detail)])

@@ -318,3 +318,51 @@ def test_an_encrypted_report(database_url: str, relay_at: Any) -> None:
         assert (await end(second, secrets.token_bytes(12))).status == 200
 
     served(database_url, relay_at, scenario)
+
+
+BODIES = (
+    b"", b"{", b"[]", b"null", b"1", b'"x"', b"\xff", b"{}", b'{"a":1}', b"[" * 5_000, b'{"a":' * 5_000,
+    b'{"playerId":"\\u0000"}', b'{"playerId":""}', b'{"playerId":"a b"}', b'{"playerId":1}', b'{"playerId":"\\ud800"}',
+    b'{"playerId":"p","playerId":"q"}', b'{"playerAddress":"0x' + b"f" * 39 + b'"}', b'{"chartId":"c"}',
+    b'{"isValid":1}', b'{"isValid":"true"}', b'{"isValid":true}', b'{"isValid":true,"score":1.0}',
+    b'{"isValid":true,"score":1e3}', b'{"isValid":true,"score":9007199254740993}', b'{"isValid":true,"score":null}',
+    b'{"scoreData":{}}', b'{"scoreData":null}', b'{"scoreData":1,"encrypted":2}', b'{"encrypted":"","keyId":""}',
+    b'{"encrypted":"AAAA","keyId":"\\u0000"}', b'{"encrypted":1}', b'{"score":true}', b'{"reason":" "}',
+    b'{"name":"x","startsAt":"0001-01-01T00:00:00+23:59"}', b'{"name":"x","endsAt":"9999-12-31T23:59:59-23:59"}',
+    b'{"name":"\\u0000","id":"z"}', b'{"name":"x","gameId":"\\u0000"}',
+)  # fmt: skip
+IDS = ("x", "0" * 24, "0" * 5_000, "%00", "\0", "\ud800", "é", "..", "' OR 1=1")
+
+
+def test_nothing_that_is_sent_breaks_it(database_url: str, relay_at: Any) -> None:
+    """Every route of rounds and tournaments with bodies and ids nobody should send: refused, never a 500."""
+
+    async def scenario(server: Server) -> None:
+        await server.tournament()
+        started = (await server.start()).json["_id"]
+        word = f"/rounds/{started}/game-server-confirmation"
+        wrong = [("POST", path, body) for path in ("/tournaments", "/rounds", "/tournaments/cup/rounds",
+                 f"/rounds/{started}/end") for body in BODIES]  # fmt: skip
+        wrong += [("PUT", word, body) for body in BODIES]
+        for one in IDS:
+            paths = (
+                f"/rounds/{one}",
+                f"/tournaments/{one}",
+                f"/tournaments/{one}/standings",
+                f"/tournaments/{one}/seed",
+            )
+            wrong += [("GET", path, b"") for path in (*paths, f"/tournaments/cup/rounds/{one}")]
+            wrong.append(("POST", f"/rounds/{one}/end", b"{}"))
+            wrong.append(("PUT", f"/rounds/{one}/game-server-confirmation", b'{"isValid":false}'))
+        days = ("day=0000-00-00", "day=0001-01-01", "day=9999-12-31", "day=x", "gameId=%00", "day=2026-02-30")
+        wrong += [("GET", f"/rounds/seed?{query}", b"") for query in days]
+        for cursor in ("", "AA", "MC8wLzAvMA", "OTk5OTk5OTk5OTk5OTk5OTk5OTk5LzEvMS94", "LTEvMC8wL3g"):
+            wrong += [
+                ("GET", f"{path}?cursor={cursor}", b"") for path in ("/tournaments", "/tournaments/cup/standings")
+            ]
+        keyed = {"authorization": f"Bearer {server.key}"}
+        broke = [one for one in wrong if (await server.relay.request(*one, keyed)).status >= 500]
+        assert broke == []
+        assert (await server.call("GET", f"/rounds/{started}")).json["status"] == "active"
+
+    served(database_url, relay_at, scenario)
