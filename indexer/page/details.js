@@ -4,7 +4,7 @@
  */
 
 import { compare } from "./fairscore.js";
-import { DISPUTED, LEVELS, checkList, copyable, el, identicon, number, rawJson, statusChip, tickList } from "./view.js";
+import { DISPUTED, LEVELS, checkList, copyable, el, identicon, number, rawJson, short, statusChip, tickList } from "./view.js";
 
 export class Details {
   #opened = new AbortController();
@@ -123,10 +123,35 @@ export class Details {
       comparisons.push(compare("Player in the evidence", row.player, evidence.player));
       // The score itself, not the row's number: on some boards that is a sum or a count.
       comparisons.push(compare("Score in the evidence", score.score, evidence.score));
+      documents.push(...vouchers(evidence));
       const summary = el("summary", { text: `All ${evidence.checks.length} checks of the verdict` });
       documents.push(el("details", {}, summary, checkList(evidence.checks)), rawJson("The evidence", evidence));
     }
     const heading = el("h3", { text: "Checked in this browser" });
     place.replaceChildren(...(disputed ? [disputed] : []), heading, tickList(comparisons), ...documents);
   }
+}
+
+/** How a player showed who plays (`proof.method` of the evidence). */
+const PROOFS = {
+  token: "The player was signed in with the wallet",
+  signature: "Signed by the player's wallet",
+  session_key: "Signed by a key the player's wallet delegated to",
+  contract_wallet: "Signed by the player's contract wallet",
+};
+
+/**
+ * Who vouches for a score beside the counts: the round it was played in, the game's server, the player's key.
+ * @param {any} evidence
+ * @returns {HTMLElement[]}
+ */
+function vouchers({ round, confirmation, proof }) {
+  const lines = [];
+  if (round) lines.push(el("li", {}, "Played in round ", el("code", { text: round.id })));
+  if (confirmation) lines.push(el("li", { text: `The game's server confirmed ${number(confirmation.score)}` }));
+  if (proof) {
+    const how = PROOFS[/** @type {keyof typeof PROOFS} */ (proof.method)] ?? proof.method;
+    lines.push(el("li", {}, `${how}: `, el("code", { text: short(proof.signer) })));
+  }
+  return lines.length > 0 ? [el("ul", { class: "vouchers" }, ...lines)] : [];
 }

@@ -28,9 +28,16 @@ const CHECKS = {
   SCORE_ABOVE_MAXIMUM: "Score is possible on this chart",
   PERFECT_RATIO_HIGH: "The share of perfect hits is human",
   TIMING_IMPLAUSIBLE: "Game time fits the clock",
+  WALL_CLOCK_TOO_SHORT: "The round lasted as long as its play",
+  WALL_CLOCK_DRIFT: "The play took no longer than it says",
   SCORE_SPIKE: "The score fits the player's history",
   DUPLICATE_SUBMISSION: "Not submitted before",
   RATE_LIMITED: "Within the rate limit",
+  BACKEND_SCORE_MISMATCH: "The game's server confirmed this score",
+  SIGNATURE_REQUIRED: "The player proved who plays",
+  SIGNATURE_INVALID: "The signature fits player and score",
+  SIGNATURE_EXPIRED: "The signature was in time",
+  SESSION_KEY_SCOPE: "The key that signed was allowed to",
 };
 const RESULTS = {
   pass: { mark: "✓", word: "passed" },

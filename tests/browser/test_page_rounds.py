@@ -125,6 +125,16 @@ def test_a_wallet_signs_in_and_its_confirmed_score_is_on_the_board(
     expect(place).to_contain_text("2,652")
     expect(place.locator(".level")).to_have_text("confirmed")
     expect(page.locator("#cup-state")).to_have_text("provisional")
+    codes = result.locator(".checks li[data-code]")
+    expect(codes.first).to_be_attached()
+    # Each check of a round's verdict is named in words; only its figures show the code.
+    names = codes.locator(".check-name").all_inner_texts()
+    assert not [name for name in names if name.split(" (")[0].replace("_", "").isupper()]
+    row.click()
+    expect(page.locator("#details .vouchers")).to_contain_text(f"Played in round {started['_id']}")
+    expect(page.locator("#details .vouchers")).to_contain_text("The game's server confirmed 2,652")
+    expect(page.locator("#details .vouchers")).to_contain_text("The player was signed in with the wallet")
+    expect(page.locator("#details .proof [data-result=fail]")).to_have_count(0)
     assert wallet.asked == ["eth_requestAccounts", "personal_sign"]
     assert complaints == []
 
