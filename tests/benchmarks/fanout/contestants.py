@@ -6,10 +6,12 @@ Every contestant runs under uvicorn with uvloop and httptools, and is handed eve
 """
 
 import asyncio
+import fcntl
 import json
 import os
 import resource
 import sys
+import termios
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -43,6 +45,7 @@ from relay.api.asgi import Api  # noqa: E402
 from relay.server import Server, listen  # noqa: E402
 
 EVENT_BYTES = 200
+LIMITS = stream_ring.COALESCE_BYTES, stream_ring.RING
 GROUP = 100  # events of one commit in a burst: a block with fifty scores
 
 Publish = Callable[[list[bytes]], None]
@@ -169,6 +172,13 @@ def rss_kb() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() // 1024
 
 
+def peak_kb() -> int:
+    """The most resident memory since this was asked last."""
+    status = Path("/proc/self/status").read_text()
+    Path("/proc/self/clear_refs").write_text("5")  # proc(5): the highest mark begins anew
+    return int(status.partition("VmHWM:")[2].split()[0])
+
+
 class Commands:
     """What the benchmark asks of a server process."""
 
@@ -198,6 +208,24 @@ class Commands:
     async def look(self, _: int) -> dict[str, Any]:
         """Memory, CPU seconds so far and readers."""
         return {"rss": rss_kb(), "cpu": time.process_time(), "readers": self._app.readers()}
+
+    async def peak(self, _: int) -> dict[str, Any]:
+        """The most memory since this was asked last."""
+        return {"kb": peak_kb()}
+
+    async def held(self, _: int) -> dict[str, Any]:
+        """The most that one connection holds of what it was sent: in this process and in the kernel."""
+        most = 0
+        for connection in self._server.server_state.connections:
+            transport = connection.transport
+            queued = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+            most = max(most, transport.get_write_buffer_size() + int.from_bytes(queued, sys.byteorder))
+        return {"kb": most / 1024}
+
+    async def spare(self, _: int) -> dict[str, Any]:
+        """From now on who is too slow is spared what it missed, as `fairscore` does."""
+        stream_ring.COALESCE_BYTES, stream_ring.RING = LIMITS
+        return {}
 
     async def place(self, _: int) -> dict[str, Any]:
         """Where readers resume who have everything."""

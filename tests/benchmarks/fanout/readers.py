@@ -6,9 +6,11 @@ python readers.py <port> <how many> <sse|ws|others>     then one JSON command pe
 import asyncio
 import json
 import os
+import socket
 import sys
 import threading
 import time
+from collections.abc import Coroutine
 from typing import Any
 
 import uvloop
@@ -65,31 +67,52 @@ class Reader(asyncio.Protocol):
             tally.late_ns.append(now - published)
 
 
-async def read(port: int, count: int, kind: str) -> None:
-    """Connect, then answer commands until standard input ends."""
-    loop, tally = asyncio.get_running_loop(), Tally()
-    request = REQUESTS[kind]
+class Commands:
+    """What the benchmark asks of this process."""
 
-    async def connect(after: bytes) -> list[Reader]:
-        asked = request.replace(b"%b", after)
-        made = [loop.create_connection(lambda: Reader(asked, tally), "127.0.0.1", port) for _ in range(count)]
-        return [reader for _, reader in await asyncio.gather(*made)]
+    def __init__(self, port: int, count: int, kind: str) -> None:
+        self._port, self._count, self._request = port, count, REQUESTS[kind]
+        self._tally = Tally()
+        self._kept: list[Reader] = []
+        self._deaf: list[socket.socket] = []
 
-    kept = await connect(b"")
+    async def connect(self, after: bytes = b"") -> None:
+        """Open all connections at once."""
+        request, loop = self._request.replace(b"%b", after), asyncio.get_running_loop()
+        made = (
+            loop.create_connection(lambda: Reader(request, self._tally), "127.0.0.1", self._port)
+            for _ in range(self._count)
+        )
+        self._kept = [reader for _, reader in await asyncio.gather(*made)]
 
-    async def answer(asked: dict[str, Any]) -> dict[str, Any]:
-        if asked["do"] == "clear":
-            tally.clear()
-            return {}
-        if asked["do"] == "leave":
-            for reader in kept:
-                reader.transport.abort()
-            return {}
-        if asked["do"] == "return":
-            kept[:] = await connect(b"?after=" + asked["last_id"].encode())
-            return {}
-        deadline = time.monotonic() + asked["timeout_s"]
-        while tally.events < asked["events"] and time.monotonic() < deadline:  # noqa: ASYNC110 - costs arrivals nothing
+    async def clear(self) -> dict[str, Any]:
+        """Count anew."""
+        self._tally.clear()
+        return {}
+
+    async def leave(self) -> dict[str, Any]:
+        """Lose all connections."""
+        for reader in self._kept:
+            reader.transport.abort()
+        return {}
+
+    async def back(self, last_id: str) -> dict[str, Any]:
+        """Open them again, to hear what came after an event."""
+        await self.connect(b"?after=" + last_id.encode())
+        return {}
+
+    async def deaf(self, count: int) -> dict[str, Any]:
+        """Open further connections that are never read."""
+        for _ in range(count):
+            one = socket.create_connection(("127.0.0.1", self._port))
+            one.sendall(self._request.replace(b"%b", b""))
+            self._deaf.append(one)
+        return {}
+
+    async def wait(self, events: int, timeout_s: float) -> dict[str, Any]:
+        """Wait until so many events have arrived; how late they were."""
+        tally, deadline = self._tally, time.monotonic() + timeout_s
+        while tally.events < events and time.monotonic() < deadline:  # noqa: ASYNC110 - costs arrivals nothing
             await asyncio.sleep(0.01)
         late = sorted(tally.late_ns) or [0]
         return {
@@ -99,16 +122,23 @@ async def read(port: int, count: int, kind: str) -> None:
             "p99_ms": late[len(late) * 99 // 100] / 1e6,
         }
 
+
+async def read(port: int, count: int, kind: str) -> None:
+    """Connect, then answer commands until standard input ends."""
+    loop, commands = asyncio.get_running_loop(), Commands(port, count, kind)
+    await commands.connect()
+
     def obey() -> None:
         for line in sys.stdin:
-            found = asyncio.run_coroutine_threadsafe(answer(json.loads(line)), loop).result()
+            asked = json.loads(line)
+            work: Coroutine[Any, Any, dict[str, Any]] = getattr(commands, asked.pop("do"))(**asked)
+            found = asyncio.run_coroutine_threadsafe(work, loop).result()
             sys.stdout.write(json.dumps(found) + "\n")
             sys.stdout.flush()
         os._exit(0)
 
     threading.Thread(target=obey, daemon=True).start()
     await asyncio.Event().wait()
-    kept.clear()
 
 
 if __name__ == "__main__":

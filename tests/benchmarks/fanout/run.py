@@ -4,8 +4,10 @@
 
 Events of 200 bytes over loopback; readers are another process. Burst: groups of 100 as fast as possible. Steady: ten
 events a second. Memory: the server's resident growth per open connection. Return (ours only: the others cannot resume):
-all readers lose their connection, come back at once and are sent the 100 events they missed. Stop (ours): the server's
-end with all streams open. Every event must reach every reader, or the run is void. Writes `.benchmarks/fanout.json`.
+all readers lose their connection, come back at once and are sent the 100 events they missed; and the server's memory
+per reader at its height meanwhile. Deaf (ours): what the greediest of 50 readers that never read holds, in the process
+and in the kernel, after 5,000 events. Stop (ours): the server's end with all streams open, those included. Every event
+must reach every reader, or the run is void. Writes `.benchmarks/fanout.json`.
 """
 
 import argparse
@@ -26,17 +28,10 @@ from tests.harness.process import free_port  # noqa: E402 - needs the path above
 
 HERE = Path(__file__).parent
 NAMES = ("ours-sse", "ours-ws", "queues", "sse-starlette")
-UNITS = (
-    "burst/s",
-    "burst us CPU",
-    "steady p50 ms",
-    "steady p99 ms",
-    "steady us CPU",
-    "KB/connection",
-    "return s",
-    "stop s",
-)
+UNITS = ("burst/s", "burst us CPU", "steady p50 ms", "steady p99 ms", "steady us CPU", "KB/connection")
+OURS = ("return s", "return KB", "deaf KB", "stop s")
 MISSED = 100
+DEAF, DEAF_EVENTS = 50, 5_000
 STEADY = 30  # events: three seconds
 BURST_DELIVERIES = 2_000_000  # in all, for ours; the slower ones get a tenth
 
@@ -92,8 +87,10 @@ def wait_for(server: Child, subscribers: int) -> None:
         time.sleep(0.02)
 
 
-def returned(server: Child, readers: Child, subscribers: int) -> float:
-    """Let all readers lose their connection and come back; seconds until each has what it missed.
+def returned(server: Child, readers: Child, subscribers: int) -> tuple[float, float]:
+    """Let all readers lose their connection and come back.
+
+    Returns seconds until each has what it missed, and the server's memory at its height per reader, in KB.
 
     Raises:
         LostError: not everything arrived.
@@ -103,13 +100,24 @@ def returned(server: Child, readers: Child, subscribers: int) -> float:
     wait_for(server, 0)
     server.ask("burst", count=MISSED)
     readers.ask("clear")
+    server.ask("peak")
+    before_kb = server.ask("look")["rss"]
     began = time.monotonic()
-    readers.ask("return", last_id=last_id)
+    readers.ask("back", last_id=last_id)
     expected = MISSED * subscribers
     found = readers.ask("wait", events=expected, timeout_s=60)
     if found["events"] != expected:
         raise LostError(f"{found['events']} of {expected} deliveries after coming back")
-    return time.monotonic() - began
+    return time.monotonic() - began, (server.ask("peak")["kb"] - before_kb) / subscribers
+
+
+def deafened(server: Child, readers: Child, subscribers: int) -> float:
+    """Return the most that one of some readers that never read holds, in KB."""
+    server.ask("spare")
+    readers.ask("deaf", count=DEAF)
+    wait_for(server, subscribers + DEAF)
+    server.ask("burst", count=DEAF_EVENTS)
+    return float(server.ask("held")["kb"])
 
 
 def measure(name: str, subscribers: int, *, smoke: bool) -> dict[str, float]:
@@ -128,14 +136,15 @@ def measure(name: str, subscribers: int, *, smoke: bool) -> dict[str, float]:
         steady = published(server, readers, "steady", 5 if smoke else STEADY, subscribers)
         deliveries = BURST_DELIVERIES // (1 if ours else 10) // (50 if smoke else 1)
         burst = published(server, readers, "burst", max(100, deliveries // subscribers // 100 * 100), subscribers)
-        return_s = returned(server, readers, subscribers) if ours else 0.0
-        stop_s = server.ask("stop")["seconds"] if ours else 0.0
+        last: tuple[float, ...] = ()
+        if ours:
+            last = (*returned(server, readers, subscribers), deafened(server, readers, subscribers))
+            last = (*last, server.ask("stop")["seconds"])
     finally:
         readers.end()
         server.end()
-    values = (burst["rate"], burst["cpu_us"], steady["p50_ms"], steady["p99_ms"], steady["cpu_us"], memory_kb,
-              return_s, stop_s)  # fmt: skip
-    return dict(zip(UNITS, values, strict=True))
+    values = (burst["rate"], burst["cpu_us"], steady["p50_ms"], steady["p99_ms"], steady["cpu_us"], memory_kb)
+    return dict(zip(UNITS, values, strict=True)) | dict(zip(OURS, last, strict=ours))
 
 
 def benchmark(counts: list[int], runs: int, *, smoke: bool) -> dict[str, dict[str, dict[str, float]]]:
@@ -147,7 +156,7 @@ def benchmark(counts: list[int], runs: int, *, smoke: bool) -> dict[str, dict[st
             for name in NAMES:
                 measured[name].append(measure(name, count, smoke=smoke))
         found[str(count)] = {
-            name: {unit: statistics.median(one[unit] for one in several) for unit in UNITS}
+            name: {unit: statistics.median(one[unit] for one in several) for unit in several[0]}
             for name, several in measured.items()
         }
     return found
@@ -155,13 +164,20 @@ def benchmark(counts: list[int], runs: int, *, smoke: bool) -> dict[str, dict[st
 
 def table(found: dict[str, dict[str, dict[str, float]]]) -> str:
     """The medians and, for the burst, the ratio to sse-starlette."""
-    lines = [f"{'subscribers':>11} {'':<14}" + "".join(f"{unit:>15}" for unit in UNITS) + f"{'ratio':>8}"]
+    units = (*UNITS, *OURS)
+    lines = [f"{'subscribers':>11} {'':<14}" + "".join(f"{unit:>15}" for unit in units) + f"{'burst ratio':>13}"]
     for count, rows in found.items():
         for name, row in rows.items():
-            cells = "".join(f"{row[unit]:>15,.{0 if unit == 'burst/s' else 1}f}" for unit in UNITS)
+            cells = "".join(_cell(row.get(unit), unit) for unit in units)
             ratio = row["burst/s"] / rows["sse-starlette"]["burst/s"]
-            lines.append(f"{count:>11} {name:<14}{cells}{ratio:>7.1f}x")
+            lines.append(f"{count:>11} {name:<14}{cells}{ratio:>12.1f}x")
     return "\n".join(lines)
+
+
+def _cell(value: float | None, unit: str) -> str:
+    if value is None:
+        return f"{'-':>15}"
+    return f"{value:>15,.{0 if unit == 'burst/s' else 2 if unit.endswith(' s') else 1}f}"
 
 
 def main() -> int:
