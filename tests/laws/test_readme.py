@@ -15,8 +15,9 @@ from tests.harness.process import FAIRSCORE, Fairscore
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
+OPERATING = (ROOT / ".github" / "OPERATING.md").read_text()
 COMMANDS = re.findall(r"^\$ (.+?)(?:\s{2,}#.*)?$", README, re.MULTILINE)
-GROUPS = {"keys", "outbox", "roles", "webhooks"}
+GROUPS = {"games", "indexer", "keys", "outbox", "roles", "webhooks"}
 EXAMPLES = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", README, re.DOTALL)]
 
 
@@ -31,9 +32,11 @@ def test_it_is_short() -> None:
 
 
 def test_every_setting_is_documented_as_it_is() -> None:
-    """One row per setting, with its default and its description."""
-    table = README[README.index("| setting |") :]
-    rows = dict(re.findall(r"^\| `(\w+)` \| (.+ \| .+) \|$", table, re.MULTILINE))
+    """One row per setting, in the README or in the operator's guide, with its default and its description."""
+    tables = [text[text.index("| setting |") :] for text in (README, OPERATING)]
+    found = [row for table in tables for row in re.findall(r"^\| `(\w+)` \| (.+ \| .+) \|$", table, re.MULTILINE)]
+    rows = dict(found)
+    assert len(rows) == len(found)
     expected = {}
     for name, field in fields().items():
         default = field.get_default(call_default_factory=True)
