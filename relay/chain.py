@@ -121,9 +121,10 @@ class Chain:
             return Fees(base, max(price - base, 0), price)
         return Fees(base, number_of(raw_tip), price)
 
-    async def call(self, to: bytes, data: bytes, sender: bytes | None = None) -> bytes:
-        """eth_call at the latest block; ChainAnswerError.revert holds the revert data."""
+    async def call(self, to: bytes, data: bytes, sender: bytes | None = None, gas: int | None = None) -> bytes:
+        """eth_call at the latest block, of at most `gas`; ChainAnswerError.revert holds the revert data."""
         fields = {"to": hex_of(to), "data": hex_of(data)} | ({"from": hex_of(sender)} if sender else {})
+        fields |= {"gas": hex(gas)} if gas is not None else {}
         return data_of(await self.request("eth_call", fields, "latest"))
 
     async def calls(self, to: bytes, data: Sequence[bytes]) -> list[bytes]:

@@ -45,7 +45,7 @@ class Endpoint(Protocol):
     async def fees(self) -> Fees:
         """Fee market."""
 
-    async def call(self, to: bytes, data: bytes, sender: bytes | None = None) -> bytes:
+    async def call(self, to: bytes, data: bytes, sender: bytes | None = None, gas: int | None = None) -> bytes:
         """eth_call."""
 
     async def calls(self, to: bytes, data: Sequence[bytes]) -> list[bytes]:

@@ -26,6 +26,8 @@ TROUBLE = re.compile(
     r"|upstream",
     re.IGNORECASE,
 )
+# How nodes say that a contract's code came to a halt: that is its answer, whatever the code beside it.
+HALT = re.compile(r"revert|evm error|out of ?gas|opcode|stack (under|over)|invalid jump", re.IGNORECASE)
 INTERNAL = -32603  # JSON-RPC 2.0; some nodes use it for reverts, which say so
 NUMBER = re.compile(r"\b\d[\d,]*\b")
 SIZE_STATUSES = frozenset({400, 405, 413, 415, 422})  # how servers that dislike a request's form or size say so
@@ -69,7 +71,7 @@ def batch_refused(message: str) -> bool:
 
 def troubled(error: ChainAnswerError) -> bool:
     """Whether an error object tells of the endpoint's own trouble, rather than about what was asked."""
-    if error.revert is not None or "revert" in error.message.lower():
+    if error.revert is not None or HALT.search(error.message):
         return False
     return error.code == INTERNAL or TROUBLE.search(error.message) is not None
 

@@ -61,9 +61,9 @@ class ChainPool(ProviderPool[Endpoint]):
         """The fee market as of the latest block."""
         return (await self._ask(lambda one: one.fees()))[1]
 
-    async def call(self, to: bytes, data: bytes, sender: bytes | None = None) -> bytes:
-        """eth_call at the latest block; ChainAnswerError.revert holds the revert data."""
-        return (await self._ask(lambda one: one.call(to, data, sender)))[1]
+    async def call(self, to: bytes, data: bytes, sender: bytes | None = None, gas: int | None = None) -> bytes:
+        """eth_call at the latest block, of at most `gas`; ChainAnswerError.revert holds the revert data."""
+        return (await self._ask(lambda one: one.call(to, data, sender, gas)))[1]
 
     async def calls(self, to: bytes, data: Sequence[bytes]) -> list[bytes]:
         """Several eth_calls at the latest block, in order; the first error is raised."""

@@ -22,6 +22,7 @@ from relay.store.intake_rows import Connection
 from relay.submission import Submission
 
 WALLET_S = 3.0  # a contract wallet that was not asked by then is not asked
+WALLET_GAS = 5_000_000  # enough for any known wallet; a hostile one cannot answer with more than about 1.5 MB for it
 WALLETS_AT_ONCE = 16  # questions to contract wallets under way, so that junk cannot occupy the chain's endpoint
 IS_VALID_SIGNATURE = bytes.fromhex("1626ba7e")  # ERC-1271: the function, and the word that says yes
 YES = IS_VALID_SIGNATURE.ljust(32, b"\0")
@@ -30,8 +31,8 @@ YES = IS_VALID_SIGNATURE.ljust(32, b"\0")
 class CallsContracts(Protocol):
     """The chain, as far as players need it."""
 
-    async def call(self, to: bytes, data: bytes, sender: bytes | None = None) -> bytes:
-        """eth_call at the latest block."""
+    async def call(self, to: bytes, data: bytes, sender: bytes | None = None, gas: int | None = None) -> bytes:
+        """eth_call at the latest block, of at most `gas`."""
 
 
 class Players:
@@ -114,7 +115,7 @@ class Players:
         head = digest + (64).to_bytes(32, "big") + length.to_bytes(32, "big")
         try:
             async with asyncio.timeout(WALLET_S), self._wallets:
-                said = await self._chain.call(player, IS_VALID_SIGNATURE + head + padded)
+                said = await self._chain.call(player, IS_VALID_SIGNATURE + head + padded, gas=WALLET_GAS)
         except ChainAnswerError as error:
             if troubled(error) or rate_limited(error.code, error.message):
                 raise _unasked() from None

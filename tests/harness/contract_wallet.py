@@ -42,10 +42,15 @@ INIT_CODE = (
 
 def deploy_wallet(anvil: Anvil, owner: bytes) -> bytes:
     """Deploy a wallet that `owner` signs for; returns its address."""
+    return deploy(anvil, INIT_CODE + owner.hex().rjust(64, "0"))
+
+
+def deploy(anvil: Anvil, init_code: str) -> bytes:
+    """Deploy a contract from one of anvil's own accounts; returns its address."""
     accounts = anvil.rpc("eth_accounts")
     assert isinstance(accounts, list)
-    data = "0x" + INIT_CODE + owner.hex().rjust(64, "0")
-    tx_hash = anvil.rpc("eth_sendTransaction", {"from": accounts[0], "data": data, "gas": hex(1_000_000)})
+    wanted = {"from": accounts[0], "data": "0x" + init_code, "gas": hex(1_000_000)}
+    tx_hash = anvil.rpc("eth_sendTransaction", wanted)
     anvil.rpc("evm_mine")
     receipt = anvil.rpc("eth_getTransactionReceipt", tx_hash)
     assert isinstance(receipt, dict)

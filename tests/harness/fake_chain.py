@@ -236,7 +236,7 @@ class FakeChain:
         self._up()
         return Fees(self.base_fee, GWEI, self.base_fee + GWEI)
 
-    async def call(self, to: bytes, data: bytes, sender: bytes | None = None) -> bytes:
+    async def call(self, to: bytes, data: bytes, sender: bytes | None = None, gas: int | None = None) -> bytes:
         self._up()
         if data[:4] == IS_RECORDED:
             asked = data[4:36], int.from_bytes(data[36:68], "big")

@@ -114,12 +114,12 @@ class RoleChain(FakeChain):
         self.roles = {(SIGNER_ROLE, ATTESTER.address), (AUDITOR_ROLE, AUDITOR.address)}
         self.silent = False
 
-    async def call(self, to: bytes, data: bytes, sender: bytes | None = None) -> bytes:
+    async def call(self, to: bytes, data: bytes, sender: bytes | None = None, gas: int | None = None) -> bytes:
         if self.silent:
             raise ChainUnavailableError("away")
         if data[:4] == encode_call("hasRole", bytes(32), A)[:4]:
             return int((data[4:36], data[48:68]) in self.roles).to_bytes(32, "big")
-        return await super().call(to, data, sender)
+        return await super().call(to, data, sender, gas)
 
 
 class Stage:

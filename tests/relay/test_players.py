@@ -6,9 +6,12 @@ import time
 import pytest
 
 from relay import players
+from relay.chain import Chain
 from relay.errors import WorldError
 from relay.players import Players
 from relay.store.engine import open_database
+from tests.conftest import Anvil
+from tests.harness.contract_wallet import deploy
 from tests.harness.wallets import Wallet
 from tests.relay.conftest import DOMAIN
 
@@ -21,7 +24,7 @@ class Hanging:
     def __init__(self) -> None:
         self.asked = self.most = 0
 
-    async def call(self, to: bytes, data: bytes, sender: bytes | None = None) -> bytes:  # noqa: ARG002
+    async def call(self, to: bytes, data: bytes, sender: bytes | None = None, gas: int | None = None) -> bytes:  # noqa: ARG002
         """eth_call."""
         self.asked += 1
         self.most = max(self.most, self.asked)
@@ -51,5 +54,23 @@ def test_a_chain_that_never_answers(sqlite_url: str, monkeypatch: pytest.MonkeyP
         assert all(isinstance(result, WorldError) for result in results)
         assert (chain.most, chain.asked) == (players.WALLETS_AT_ONCE, 0)
         database.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_wallet_that_answers_at_length(sqlite_url: str, anvil: Anvil) -> None:
+    """A contract that would return 16 MB runs out of gas, and is not the player; one of 1 MB is read and no."""
+
+    async def scenario() -> None:
+        chain, database = Chain(anvil.url), open_database(sqlite_url)
+        known = Players(database, chain, DOMAIN)
+        try:
+            for size in ("ffffff", "0fffff"):
+                runtime = f"62{size}6000f3"  # RETURN(0, size)
+                wallet = deploy(anvil, f"66{runtime}60005260076019f3")
+                assert await known.signed_by(wallet, b"\x01" * 32, bytes(65)) is None
+        finally:
+            await chain.close()
+            database.close()
 
     asyncio.run(scenario())

@@ -167,7 +167,7 @@ class Endpoint:
 
     # ------------------------------------------------------------------ the contract
 
-    async def call(self, to: bytes, data: bytes, sender: bytes | None = None) -> bytes:
+    async def call(self, to: bytes, data: bytes, sender: bytes | None = None, gas: int | None = None) -> bytes:
         return self._call(to, data, *await self._view("call"))
 
     async def calls(self, to: bytes, data: Sequence[bytes]) -> list[bytes]:

@@ -258,7 +258,7 @@ class Answers:
     def __init__(self, answer: bytes | Exception) -> None:
         self.answer = answer
 
-    async def call(self, to: bytes, data: bytes, sender: bytes | None = None) -> bytes:  # noqa: ARG002
+    async def call(self, to: bytes, data: bytes, sender: bytes | None = None, gas: int | None = None) -> bytes:  # noqa: ARG002
         """eth_call."""
         if isinstance(self.answer, Exception):
             raise self.answer

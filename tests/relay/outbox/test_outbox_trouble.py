@@ -34,10 +34,10 @@ class Grumpy(FakeChain):
 
     grumpy = True
 
-    async def call(self, to: bytes, data: bytes, sender: bytes | None = None) -> bytes:
+    async def call(self, to: bytes, data: bytes, sender: bytes | None = None, gas: int | None = None) -> bytes:
         if self.grumpy and data[:4] == SUBMIT_SCORES:
             raise ChainAnswerError(-32000, "header not found", None)
-        return await super().call(to, data, sender)
+        return await super().call(to, data, sender, gas)
 
 
 def test_an_endpoint_in_trouble_parks_nothing(sqlite_url: str) -> None:

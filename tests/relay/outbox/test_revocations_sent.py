@@ -526,9 +526,9 @@ def test_scores_that_never_come_are_asked_about_once_a_block_and_hide_nobody(sql
             asked = Counter[str]()
             real = chain.call
 
-            async def call(to: bytes, data: bytes, sender: bytes | None = None) -> bytes:
+            async def call(to: bytes, data: bytes, sender: bytes | None = None, gas: int | None = None) -> bytes:
                 asked[data[:4].hex()] += 1
-                return await real(to, data, sender)
+                return await real(to, data, sender, gas)
 
             chain.call = call  # type: ignore[method-assign]
             for _ in range(10):
