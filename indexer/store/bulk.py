@@ -70,7 +70,7 @@ def rows_at(connection: Connection, table: Table, columns: Sequence[str], places
     A page of a board: SQLAlchemy's list of positions and rows would take longer than the database takes to answer.
     """
     chosen = f"SELECT {', '.join(columns)} FROM {table.name} WHERE place"  # noqa: S608 - names of our own tables
-    cursor = _cursor(connection)
+    cursor = _reader(connection)
     try:
         if connection.dialect.name == "postgresql":
             cursor.execute(f"{chosen} = ANY(%s)", (list(places),))
@@ -87,8 +87,7 @@ def season_column(connection: Connection, board: int, season_s: int, *, descendi
     The database sorts: half the time of Python's sort for a million, and on PostgreSQL that of another process.
     """
     server = connection.dialect.name == "postgresql"
-    raw = connection.connection
-    cursor: Any = raw.cursor(binary=True) if server else raw.cursor()
+    cursor = _reader(connection)
     mark, order = "%s" if server else "?", "DESC" if descending else "ASC"
     chosen = f"SELECT player, value, place FROM ix_standings WHERE board = {mark} AND season_s = {mark}"  # noqa: S608 - marks
     column = Column([], array("q"), array("q"))
@@ -117,3 +116,9 @@ def board_rows(connection: Connection, board: int) -> list[tuple[int, bytes, int
 
 def _cursor(connection: Connection) -> Any:  # the two drivers share no type
     return connection.connection.cursor()
+
+
+def _reader(connection: Connection) -> Any:
+    """Return a cursor for many rows: PostgreSQL's in binary, which is not to be parsed."""
+    raw: Any = connection.connection
+    return raw.cursor(binary=True) if connection.dialect.name == "postgresql" else raw.cursor()
