@@ -36,6 +36,7 @@ export class Arena {
     };
     this.wanted = wanted;
     this.elements.select.addEventListener("change", () => {
+      this.#remember();
       this.#show();
       onChoose();
     });
@@ -92,6 +93,14 @@ export class Arena {
     field.hidden = false;
     this.#show();
     this.onChoose();
+  }
+
+  /** Let the address lead back to the chosen tournament. */
+  #remember() {
+    const url = new URL(location.href);
+    if (this.tournamentId === null) url.searchParams.delete("tournament");
+    else url.searchParams.set("tournament", this.tournamentId);
+    history.replaceState(null, "", url);
   }
 
   #show() {

@@ -227,5 +227,11 @@ def test_who_declines_in_the_wallet_stays_a_guest(context: BrowserContext, opera
     expect(page.locator("#player")).to_be_editable()
     page.get_by_role("button", name="Sign in with Ethereum").click()
     expect(page.locator("#session")).to_contain_text("Signed in until")
+    page.locator("#arena").select_option(label="Open tournament")  # the one that every relay on a test chain has
+    expect(page.locator("#cup-title")).to_have_text("Open tournament")
+    assert "tournament=" in page.url
+    page.locator("#arena").select_option("")
+    expect(page.locator("#cup")).to_be_hidden()
+    assert "tournament=" not in page.url
     page.evaluate("changeAccount()")  # another account is another player
     expect(page.get_by_role("button", name="Sign in with Ethereum")).to_be_visible()
