@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from relay.cli_boards import boards
 from relay.cli_encryption import encryption
 from relay.cli_games import games
 from relay.cli_indexer import indexer
@@ -43,6 +44,7 @@ app = typer.Typer(
 app.add_typer(indexer, name="indexer")
 app.add_typer(keys, name="keys")
 app.add_typer(games, name="games")
+app.add_typer(boards, name="boards")
 app.add_typer(encryption, name="encryption")
 app.add_typer(roles, name="roles")
 app.add_typer(outbox, name="outbox")

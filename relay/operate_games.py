@@ -53,7 +53,7 @@ def shown(settings: Settings, game_id: str) -> str:
 
 def change(settings: Settings, game_id: str, assignments: Sequence[str], reason: str) -> str:
     """Make a game, or change what the assignments (`key=value`, as in `[games.<id>]`) name; returns what to print."""
-    given = _parsed(assignments)
+    given = assigned(assignments)
     return _put(settings, game_id, lambda table: _merged(table, given), reason)
 
 
@@ -99,13 +99,17 @@ def _whole(table: Mapping[str, Any]) -> dict[str, Any]:
     return whole
 
 
-def _parsed(assignments: Sequence[str]) -> dict[str, Any]:
-    """Return `a.b=value …` as a table; a value is TOML, and plain text where it is none."""
+def assigned(assignments: Sequence[str]) -> dict[str, Any]:
+    """Return `a.b=value …` as a table; a value is TOML, and plain text where it is none.
+
+    Raises:
+        StartupError: one is not of this form.
+    """
     found: dict[str, Any] = {}
     for one in assignments:
         key, sign, text = one.partition("=")
         if not sign or not key:
-            raise StartupError(f"{one!r} is not key=value; keys are those of [games.<id>]")
+            raise StartupError(f"{one!r} is not key=value; keys are those of the settings file")
         try:
             value = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:

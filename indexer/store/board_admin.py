@@ -11,7 +11,7 @@ from indexer.boards import BoardConfig
 from indexer.store.board_tables import board_changes, builds
 from indexer.store.ledger import BUILT, UNBUILT, add_board
 from indexer.store.load import read_config, reconfigure, remove
-from indexer.store.tables import FROM_API, FROM_FILE, boards, chain
+from indexer.store.tables import FROM_API, FROM_FILE, boards, chain, games
 from relay.errors import CallerError
 
 Put = Literal["created", "changed", "unchanged"]
@@ -46,6 +46,11 @@ class Change(NamedTuple):
     action: str
     config: BoardConfig
     reason: str
+
+
+def game_numbers(connection: Connection) -> dict[bytes, int]:
+    """Return the number of each game that is indexed, by its key on the contract."""
+    return {row.key: row.number for row in connection.execute(select(games.c.key, games.c.number))}
 
 
 def listed(connection: Connection) -> list[BoardRow]:

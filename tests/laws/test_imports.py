@@ -42,7 +42,7 @@ SHARED_PLUMBING = {
     "relay.api.asgi": "indexer",
 }
 # `fairscore run` is relay, indexer and page in one process, one document describes both, and the command line has both.
-COMPOSITION_ROOTS = {"relay.run", "relay.document", "relay.reindex"}
+COMPOSITION_ROOTS = {"relay.run", "relay.document", "relay.reindex", "relay.operate_boards"}
 
 
 def modules() -> Iterator[tuple[str, Path]]:

@@ -9,8 +9,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from indexer.boards import BoardConfig
+from indexer.events import Header
+from indexer.state import Identity
+from indexer.store import load
 from relay.cli import app
+from relay.contract import game_key
 from relay.errors import StartupError
+from relay.store import migrate
 from relay.store.engine import open_database
 from relay.store.keys import KeyInfo, KeyStore, digest, find
 
@@ -61,6 +67,35 @@ def test_what_is_refused(command: Command, arguments: tuple[str, ...], said: str
     refused = command(*arguments)
     assert isinstance(refused.exception, StartupError)
     assert said in str(refused.exception)
+
+
+def test_boards_are_set_listed_and_deleted(command: Command, tmp_path: Path) -> None:
+    """Of a game that is indexed; what the settings name is left to them; each change is recorded."""
+    command("games", "set", "chess")
+    database = open_database(f"sqlite:///{tmp_path / 'fairscore.db'}")
+    migrate.upgrade(database, "indexer")
+    assert "no game 'chess' is indexed" in str(command("boards", "set", "chess", "weekly").exception)
+    identity = Identity(31337, bytes(32), bytes(20), bytes(32))
+    with database.write() as c:
+        load.create(c, identity, Header(0, bytes(32), bytes(32), 0), 1)
+        load.arrange(c, {game_key("chess"): (BoardConfig(),)})
+    assert command("boards", "set", "chess", "weekly", "season=weekly", "operator=sum").stdout.split()[-1] == "created"
+    assert (
+        command("boards", "set", "chess", "weekly", "season=weekly", "operator=sum").stdout.split()[-1] == "unchanged"
+    )
+    rows = [line.split() for line in command("boards", "list").stdout.splitlines()[1:]]
+    assert [row[:3] for row in rows] == [["chess", "default", "best"], ["chess", "weekly", "sum"]]
+    for arguments, said in (
+        (("set", "chess", "weekly", "season=sometimes"), "season"),
+        (("set", "chess", "weekly", "colour=red"), "no setting named"),
+        (("set", "chess", "default", "order=asc"), "configured in the indexer's settings"),
+        (("set", "chess", "no name"), "1 to 64"),
+        (("delete", "chess", "daily"), "no board with this name"),
+    ):
+        assert said in str(command("boards", *arguments).exception), arguments
+    assert "deleted" in command("boards", "delete", "chess", "weekly").stdout
+    assert len(command("boards", "list").stdout.splitlines()) == 2
+    database.close()
 
 
 def test_a_key_is_rotated(command: Command, tmp_path: Path) -> None:
