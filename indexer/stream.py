@@ -23,7 +23,7 @@ from relay.api.operations import Pipe
 
 HEARTBEAT_S = 15
 STUCK_S = 15.0
-BUSY_MAX = 1_000  # full connections at once: each holds up to 200 KB of ours and of the kernel's
+BUSY_MAX = 1_000  # full connections at once: each holds up to 290 KB, of which the kernel 130, the rest often shared
 HURRY_S = 2.0  # what even then every reader is given
 READERS_MAX = 20_000
 RETRY_MS = 500  # spread over twice this, so that a restart does not bring everybody back at once
