@@ -24,10 +24,14 @@ class Proxies:
 
         None where there is no address (a Unix socket, a test).
         """
-        address = None if peer is None else parsed(peer)
+        if peer is None:
+            return None
+        if not self._networks:
+            return _shown(peer)
+        address = parsed(peer)
         if address is None:
             return None
-        if self._networks and self._trusts(address):
+        if self._trusts(address):
             hops = [hop for name, value in headers if name == FORWARDED for hop in value.split(b",")]
             for hop in reversed(hops[-HOPS_MAX:]):
                 found = parsed(hop.decode("latin-1").strip())
@@ -58,6 +62,12 @@ def parsed(text: str) -> IPv4Address | IPv6Address | None:
     except ValueError:
         return None
     return found.ipv4_mapped or found if isinstance(found, IPv6Address) else found
+
+
+@lru_cache(maxsize=4096)
+def _shown(peer: str) -> str | None:
+    found = parsed(peer)
+    return None if found is None else str(found)
 
 
 @lru_cache(maxsize=4096)

@@ -14,7 +14,7 @@ from relay.api.operations import Operation, Response
 from relay.api.problems import ProblemDocument
 from relay.errors import PROBLEMS
 
-ANYWHERE = "NOT_AUTHENTICATED"  # a key that is presented and wrong is refused even where none is needed
+ANYWHERE = ("NOT_AUTHENTICATED", "TOO_MANY_REQUESTS")  # a wrong key is refused even where none is needed
 REF = "#/components/schemas/{name}"
 ERROR_HEADERS = {"X-Request-Id": {"schema": {"type": "string"}, "description": "Names this request in logs."}}
 
@@ -90,7 +90,7 @@ def _responses(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
             entry["content"] = {response.media_type: {"schema": {"type": "string"}}}
         responses[str(status)] = entry
     errors: dict[int, list[str]] = {}
-    for code in dict.fromkeys((*operation.errors, ANYWHERE)):
+    for code in dict.fromkeys((*operation.errors, *ANYWHERE)):
         errors.setdefault(PROBLEMS[code].status, []).append(code)
     for status, codes in sorted(errors.items()):
         responses[str(status)] = _problem(", ".join(f"`{code}`" for code in codes))
