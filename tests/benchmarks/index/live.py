@@ -139,6 +139,7 @@ def ours(ground: Ground, folder: Path, blocks: int, *, subscribed: bool) -> dict
         "FAIRSCORE_RPC_URL": f"{ground.node.url},{websocket}" if subscribed else ground.node.url,
         "FAIRSCORE_CONTRACT": ground.address,
         "FAIRSCORE_DATABASE_URL": f"sqlite:///{home / 'fairscore.db'}",
+        "FAIRSCORE_EVIDENCE_GRACE_S": "3600",  # these scores have no evidence: nobody is to write a flag for each now
     }
     port = free_port()
     with Fairscore(home, "indexer", settings=settings | {"FAIRSCORE_INDEXER_PORT": str(port)}, port=port) as server:

@@ -1,6 +1,6 @@
 """The index benchmark: events per second from nothing, beside Ponder and web3.py on the same chains, in one run.
 
-    python tests/benchmarks/index/run.py [--smoke] [--runs 3] [--cache FOLDER] [--only TEXT] [--live-blocks 100]
+    python tests/benchmarks/index/run.py [--smoke] [--quick] [--runs 3] [--cache FOLDER] [--only TEXT] [--live-blocks N]
 
 100,000 scores in 2,000 blocks and 500,000 in 5,000 on anvil, whose state is made once and kept in the cache folder, as
 is Ponder (its exact version from npm; it needs Node >= 22, which the development tools bring). Everybody inserts each
@@ -175,7 +175,7 @@ def benchmark(given: argparse.Namespace) -> dict[str, Any]:
         server = stack.enter_context(postgres())
         wants_ponder = not smoke and (given.only == LIVE_ONLY or given.only in PONDER)
         project = contestants.install_ponder(cache) if wants_ponder else None
-        sizes = (SMOKE,) if smoke else () if given.only == LIVE_ONLY else SIZES
+        sizes = (SMOKE,) if smoke else () if given.only == LIVE_ONLY else SIZES[: 1 if given.quick else None]
         for size in sizes:
             with ground(size, cache) as there:
                 runs = [dict(contest(there, server, project, given.only)) for _ in range(given.runs)]
@@ -195,6 +195,7 @@ def main() -> int:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--smoke", action="store_true", help="few scores, no Ponder: proves that it runs")
+    parser.add_argument("--quick", action="store_true", help="only the smaller chain")
     parser.add_argument("--runs", type=int, default=1, help="of each contestant on each chain; medians are printed")
     parser.add_argument("--cache", type=Path, default=ROOT / ".benchmarks" / "index", help="for chains and Ponder")
     parser.add_argument("--only", default="", help="contestants whose name holds this text; `live`: only the latency")
