@@ -390,6 +390,17 @@ def test_any_history_on_any_boards_told_by_anybody(
     asyncio.run(check_history(database, boards, operations, first=first))
 
 
+@pytest.mark.slow
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(boards=board_lists, operations=histories, first=st.booleans())
+def test_five_times_as_many_histories(
+    database: Database, boards: list[BoardConfig], operations: list[tuple[tuple[str, object], bool]], first: bool
+) -> None:
+    """The same, for longer."""
+    wipe(database)
+    asyncio.run(check_history(database, boards, operations, first=first))
+
+
 async def check_history(
     database: Database, boards: list[BoardConfig], operations: list[tuple[tuple[str, object], bool]], *, first: bool
 ) -> None:
