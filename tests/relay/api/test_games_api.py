@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from relay.game_watch import GameWatch
+from relay.chain_types import ChainUnavailableError
+from relay.game_watch import GameWatch, Opening
 from relay.games import Game, GameConfig, Games
 from relay.store import games as store
 from relay.store.controls import By
@@ -204,5 +205,39 @@ def test_origins_of_a_game_hold_for_its_paths_and_keys(sqlite_url: str, relay_at
                 asks = {"Origin": origin, "Access-Control-Request-Method": "PUT"}
                 preflight = await relay.request("OPTIONS", "/api/games/a", headers=asks)
                 assert (preflight.status, preflight.headers.get(name)) == (204, allowed)
+
+    run(scenario)
+
+
+def test_what_keeps_a_game_from_being_served(sqlite_url: str, relay_at: Any) -> None:
+    """Rules that nobody here can publish, a chain that does not answer, rounds of another database: each in words."""
+    game = Game(GameConfig("chess"))
+
+    class Contract:
+        """Answers every view function with the same word."""
+
+        def __init__(self, word: bytes | None) -> None:
+            self.word = word
+
+        async def call(self, *asked: object) -> bytes:
+            if self.word is None or not asked:
+                raise ChainUnavailableError("no route to host")
+            return self.word
+
+    async def first(game_id: str) -> int:
+        return 1
+
+    async def scenario() -> None:
+        async with relay_at(sqlite_url) as relay:
+            for word, said in (
+                (bytes(32), "not active on the contract"),
+                (None, "no route to host"),
+                (bytes(31) + b"\x01", "the contract holds round 1 of game chess"),
+            ):
+                chain: Any = Contract(word)
+                opening = Opening(chain, bytes(20), None, relay.database, relay.writer, first)
+                assert said in await opening(game)
+            kept = await relay.request("GET", f"/api/evidence/{game.rules.hash_text}")
+            assert kept.json["id"] == "streambeat-counts@1"  # whoever sees the hash can look the rules up
 
     run(scenario)
