@@ -29,7 +29,6 @@ FLAG_KINDS: dict[str, FlagKind] = {
     "WALL_CLOCK_TOO_SHORT": FlagKind("warning", "a replay cannot last longer than the round it was played in"),
     "WALL_CLOCK_DRIFT": FlagKind("warning", "the game ran slower than the clock: paused, or slowed down"),
     "BACKEND_SCORE_MISMATCH": FlagKind("critical", "client and server of the same game saw different scores"),
-    "ABANDON_RATIO_HIGH": FlagKind("warning", "rounds are started and left until one suits: seeds are picked"),
     # Refused for coming too often.
     "RATE_LIMITED": FlagKind("warning", "many attempts in a minute: a retry loop, or somebody searching for a number"),
 }
@@ -52,6 +51,11 @@ DOUBT_KINDS: dict[str, FlagKind] = {
 CHAIN_KINDS: dict[str, FlagKind] = {
     "FINALITY_BROKEN": FlagKind("critical", "scores that were final may be gone; receipts of them need another look"),
     "REORG_DEEP": FlagKind("critical", "more was replaced than the indexer remembers; it read again from further back"),
+}
+
+# What a player does with rounds; none is about one score.
+ROUND_KINDS: dict[str, FlagKind] = {
+    "ABANDON_RATIO_HIGH": FlagKind("warning", "rounds are started and left until one suits: seeds are picked"),
 }
 
 # What somebody does to the relay itself; each is about an address or a key, none about a player.
