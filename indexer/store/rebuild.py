@@ -5,7 +5,8 @@ reorganised away any more is taken in first; the rest, and what was ruled since,
 board that was not finished stays marked, and is begun again. Of several processes that find a mark, one makes the board
 and the others wait and watch; each write demands in its own transaction that the claim still holds. Who takes the claim
 away: another configuration of the board, a removal, another process (a builder that was not heard of), a reorganisation
-of what was beyond it (`indexer.store.commit`).
+of what was beyond it (`indexer.store.commit`). Where finality is so far behind that much is left, that is taken in
+early, too, and the end demands that the block it rests on still stands.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from indexer.boards import BoardConfig
+from indexer.events import Mark
 from indexer.ordering import POSITION_MAX, SCORE_MAX, position
 from indexer.seasons import Season
 from indexer.standings import Standings
@@ -25,7 +27,7 @@ from indexer.store.board_tables import builds
 from indexer.store.commit import write_standings
 from indexer.store.ledger import BUILT, UNBUILT, SqlLedger
 from indexer.store.load import read_config
-from indexer.store.tables import boards, chain, games, rulings, scores, standings
+from indexer.store.tables import blocks, boards, chain, games, rulings, scores, standings
 from indexer.store.wakeup import announce
 from relay.store.engine import Database
 from relay.store.writer import Job, Writer
@@ -73,6 +75,7 @@ class Made(NamedTuple):
 
     build: Build
     after: int
+    mark: Mark | None  # the block it rests on, where that was not final
     found: dict[Seat, int]  # ordering keys
     season: Season
     standings: Standings
@@ -135,16 +138,19 @@ class _Builder:
         """Read the scores, write the standings; OvertakenError where that is in vain."""
         task = self._build.task
         await self._write(partial(_clear, task.number))
-        while True:
-            final, time_s = await self._database.read(_final)
-            await self._fold_to(position(final + 1, 0) - 1)
+        few, mark = False, None
+        while not few:
+            at = await self._database.read(_at)
+            await self._fold_to(position(at.final + 1, 0) - 1)
             few = len(self._touched) < STRETCH
             await self._write_touched()
-            if few:
-                break
-        season = task.config.calendar.at(time_s)
+        if await self._database.read(partial(_many, task, self._after)):  # finality is far behind: not in one commit
+            mark = at.tip
+            await self._fold_to(position(mark.number + 1, 0) - 1)
+            await self._write_touched()
+        season = task.config.calendar.at(at.time_s)
         ranked = await asyncio.to_thread(ranking_of, task.config, self._found, season)
-        return Made(self._build, self._after, self._found, season, ranked)
+        return Made(self._build, self._after, mark, self._found, season, ranked)
 
     async def _fold_to(self, last: int) -> None:
         """Take in the scores up to a position."""
@@ -200,6 +206,8 @@ def settle(connection: Connection, made: Made, now_ms: int) -> Settled:
     task, ledger = made.build.task, SqlLedger(connection)
     at = connection.execute(select(chain.c.epoch).with_for_update()).one()  # before the claim, as commits do
     _hold(connection, made.build, now_ms)
+    if made.mark is not None and not _stands(connection, made.mark):
+        raise OvertakenError
     touched: set[Seat] = set()
     after, count = made.after, STRETCH
     while count == STRETCH:
@@ -276,10 +284,27 @@ def _hold(connection: Connection, build: Build, now_ms: int) -> None:
         raise OvertakenError
 
 
-def _final(connection: Connection) -> tuple[int, int]:
-    """Return the newest final block, and the time of the newest block."""
-    row = connection.execute(select(chain.c.final_number, chain.c.tip_time_s)).one()
-    return row.final_number, row.tip_time_s
+class _At(NamedTuple):
+    final: int
+    tip: Mark
+    time_s: int
+
+
+def _at(connection: Connection) -> _At:
+    """Return the newest final block, the newest block and its time."""
+    row = connection.execute(select(chain)).one()
+    return _At(row.final_number, Mark(row.tip_number, row.tip_hash), row.tip_time_s)
+
+
+def _many(task: Task, after: int, connection: Connection) -> bool:
+    """Return whether there are more scores behind a position than one commit should take in."""
+    behind = select(scores.c.place).where(scores.c.game == task.game, scores.c.place > after)
+    return connection.scalar(behind.order_by(scores.c.place).offset(STRETCH).limit(1)) is not None
+
+
+def _stands(connection: Connection, mark: Mark) -> bool:
+    """Return whether a block is still of the chain that is followed; one that is not kept any more counts as not."""
+    return connection.scalar(select(blocks.c.hash).where(blocks.c.number == mark.number)) == mark.hash
 
 
 def _reached(number: int, done: int, connection: Connection) -> None:
