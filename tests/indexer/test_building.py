@@ -185,6 +185,45 @@ def test_whatever_happens_meanwhile_the_board_is_right(database: Database, seed:
     asyncio.run(scenario())
 
 
+def test_what_was_taken_in_early_and_replaced_is_made_again(database: Database) -> None:
+    """More than one commit takes is not final yet: it is taken in early, and then its blocks are reorganised away."""
+
+    async def scenario() -> None:
+        chain, watching = await begun(database)
+        beside = Beside(watching, lambda: asyncio.sleep(0))
+        amend, ends = watching.follower.amend, 0
+
+        async def replaced(change: Any) -> bool:
+            nonlocal ends
+            if watching.state.unmade:
+                ends += 1
+                if ends == 1:
+                    chain.fork(1)
+                    chain.submit(GAME, [(b"\x02" * 20, 3)])
+                    chain.mine()
+                    chain.mine()
+                    await watching.catch_up()
+            return await amend(change)
+
+        watching.follower.amend = replaced  # type: ignore[method-assign]
+        try:
+            await watching.store.put_board(1, SUM, "key_1", "")
+            await beside.building._look()
+            chain.submit(GAME, [(bytes([number]) * 20, 50) for number in range(1, 30)])
+            chain.mine()
+            await watching.catch_up()
+            assert await beside.building.step() is True
+            assert watching.state.find(GAME, "b") is None  # overtaken
+            assert await beside.building.step() is True
+            assert ends == 2
+            await agree_by_name(chain, watching, [BoardConfig(), SUM])
+        finally:
+            await watching.stop()
+            await beside.stop()
+
+    asyncio.run(scenario())
+
+
 def test_a_claim_is_let_go_when_nothing_is_followed(database: Database) -> None:
     """The follower lost its memory at the end of the making: the next try begins at once."""
 

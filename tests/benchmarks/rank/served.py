@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from sqlalchemy import Connection, update
+
 from indexer.api.leaderboards import Leaderboards
 from indexer.api.scores import Scores
 from indexer.archive import Archive
@@ -19,7 +21,7 @@ from indexer.reading import Reading, Seat, make_page_cursor
 from indexer.state import Identity, State
 from indexer.store import bulk
 from indexer.store.access import Store
-from indexer.store.tables import scores
+from indexer.store.tables import chain, games, scores
 from relay.api.asgi import Api
 from relay.contract import game_key
 from relay.store.engine import Database, open_database
@@ -56,17 +58,25 @@ async def _fill(url: str, entries: Sequence[tuple[bytes, int, int]]) -> None:
             for serial, (player, score, place) in enumerate(entries[start : start + STRETCH], start + 1)
         ]
         await writer.run(partial(_insert, rows))
+    await writer.run(partial(_settled, len(entries)))
     await store.unmake()
-    await store.load(NAMES, BOARDS)
+    await store.remake(NAMES)
     await writer.stop()
     database.close()
+
+
+def _settled(count: int, connection: Connection) -> None:
+    """As if the chain had been followed up to a final block with the last score."""
+    last = block_of(place_of(count - 1))
+    connection.execute(update(chain).values(tip_number=last, final_number=last, tip_time_s=_time_of(position(last, 0))))
+    connection.execute(update(games).values(recorded=count))
 
 
 def _time_of(place: int) -> int:
     return 1_700_000_000 + 12 * block_of(place)
 
 
-def _insert(rows: Sequence[Entry], connection: Any) -> None:
+def _insert(rows: Sequence[Entry], connection: Connection) -> None:
     bulk.insert(connection, scores, rows)
 
 
