@@ -46,6 +46,11 @@ def test_every_setting_is_documented_as_it_is() -> None:
     assert rows == expected
 
 
+def test_the_table_of_roles_is_the_one_that_is_tested() -> None:
+    """tests/relay/api/test_authorisation.py holds every operation against that file."""
+    assert (ROOT / "tests" / "vectors" / "roles.md").read_text().strip() in README
+
+
 def test_every_command_exists() -> None:
     """Each `fairscore` and `make` line names a command that is there."""
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
