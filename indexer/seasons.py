@@ -11,7 +11,7 @@ from cronsim import CronSim, CronSimError
 NEVER = "never"
 NAMED = (NEVER, "daily", "weekly", "monthly")
 DAY = timedelta(days=1)
-LAST_S = 253_402_300_799  # 9999-12-31T23:59:59Z: no calendar goes beyond
+LAST_S = 250_246_627_199  # 9899-12-31T23:59:59Z: datetime ends in 9999, and a season's end must be a moment, too
 
 
 class SeasonRuleError(ValueError):
@@ -54,9 +54,10 @@ class Calendar:
 
     def at(self, time_s: int) -> Season:
         """Return the season of a moment. Moments come in order, so the last answer is nearly always the next."""
-        if not self._last.has(time_s):
-            self._last = self._season(min(max(time_s, 0), LAST_S))
-        return self._last
+        last = self._last  # once: a commit's thread and the event loop ask at the same time
+        if not last.has(time_s):
+            last = self._last = self._season(min(max(time_s, 0), LAST_S))
+        return last
 
     def named(self, name: str) -> Season | None:
         """Return the season with this name, None if this calendar has none such."""

@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from indexer.boards import BoardConfig, BoardError, Operator, Order, Standing, Ties, boards_of_game
 from indexer.messages import Board
-from indexer.seasons import ALL_TIME, Calendar, SeasonRuleError
+from indexer.seasons import ALL_TIME, LAST_S, Calendar, Season, SeasonRuleError
 from relay.store.engine import Database, open_database
 from tests.indexer.fake_chain import FakeChain, Play
 from tests.indexer.test_follower import change, disturb, operation, sound
@@ -314,6 +314,38 @@ def test_what_is_no_season_has_no_name(name: str) -> None:
     assert Calendar("0 6 * * 1").named(name) is None
     assert Calendar("monthly").named(name) is None
     assert (Calendar("never").named(name) == ALL_TIME) == (name == "all")
+
+
+@pytest.mark.parametrize(
+    ("rule", "name"),
+    [
+        ("daily", "9999-12-31"),
+        ("weekly", "9999-W52"),
+        ("monthly", "9999-12"),
+        ("* * * * *", "9999-12-31T23:59Z"),
+        ("0 0 29 2 *", "9996-02-29T00:00Z"),
+    ],
+)
+def test_the_end_of_the_calendar_is_no_error(rule: str, name: str) -> None:
+    """Any client can ask for that season, and forge a page's cursor in it."""
+    calendar = Calendar(rule)
+    assert calendar.named(name) is None
+    assert calendar.at(2**63 - 1).has(LAST_S)
+    assert calendar.at(-(2**63)).has(0)
+
+
+def test_who_asks_for_another_season_meanwhile_does_not_disturb(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit asks in its thread for the season of a score, while the event loop answers a client about another."""
+    calendar, moment = Calendar("daily"), at("2026-11-22T12:00:00")
+    today, has, turns = calendar.at(moment), Season.has, iter([True])
+
+    def interrupted(season: Season, time_s: int) -> bool:
+        if next(turns, False):  # the other thread's turn, between the question and the answer
+            calendar.named("2026-11-20")
+        return has(season, time_s)
+
+    monkeypatch.setattr(Season, "has", interrupted)
+    assert calendar.at(moment) == today
 
 
 def test_a_rule_that_never_comes_is_refused() -> None:
