@@ -8,10 +8,12 @@ from dataclasses import replace
 from sqlalchemy import Connection, select
 
 from indexer.messages import Board
+from indexer.standings import Standings
 from indexer.state import BoardState, Outcome, State, unchanged
+from indexer.store import bulk
 from indexer.store.commit import guard
 from indexer.store.load import window_of
-from indexer.store.rebuild import Made, ranking_of, settle
+from indexer.store.rebuild import Made, settle
 from indexer.store.tables import boards
 
 
@@ -29,7 +31,8 @@ def join(connection: Connection, state: State, made: Made, *, now_ms: int) -> Ou
     if season.start_s == made.season.start_s:
         ranked.adopt({player: key for (start_s, player), key in settled.keys.items() if start_s == season.start_s})
     else:
-        ranked = ranking_of(config, made.found, season)
+        column = bulk.season_column(connection, task.number, season.start_s, descending=config.descending)
+        ranked = Standings.of_column(config, column)
     game_id = next(game.game_id for game in state.games.values() if game.number == task.game)
     seq = connection.scalar(select(boards.c.seq).where(boards.c.number == task.number)) or 0
     window = window_of(connection, ranked, state.final_block)

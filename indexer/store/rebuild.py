@@ -23,6 +23,7 @@ from indexer.ordering import POSITION_MAX, SCORE_MAX, position
 from indexer.seasons import Season
 from indexer.standings import Standings
 from indexer.state import StandingRow
+from indexer.store import bulk
 from indexer.store.board_tables import builds
 from indexer.store.commit import write_standings
 from indexer.store.ledger import BUILT, UNBUILT, SqlLedger
@@ -149,7 +150,10 @@ class _Builder:
             await self._fold_to(position(mark.number + 1, 0) - 1)
             await self._write_touched()
         season = task.config.calendar.at(at.time_s)
-        ranked = await asyncio.to_thread(ranking_of, task.config, self._found, season)
+        column = await self._database.read(
+            partial(bulk.season_column, board=task.number, season_s=season.start_s, descending=task.config.descending)
+        )
+        ranked = await asyncio.to_thread(Standings.of_column, task.config, column)
         return Made(self._build, self._after, mark, self._found, season, ranked)
 
     async def _fold_to(self, last: int) -> None:
@@ -166,12 +170,13 @@ class _Builder:
 
     async def _write_touched(self) -> None:
         task = self._build.task
-        rows = [StandingRow(task.number, *seat, self._found[seat]) for seat in self._touched]
-        rows.sort()
-        for start in range(0, len(rows), WRITTEN):
-            some = rows[start : start + WRITTEN]
-            await self._write(partial(write_standings, configs={task.number: task.config}, rows=some))
+        shelves = await asyncio.to_thread(_shelved, self._touched)
         self._touched.clear()
+        for shelf in sorted(shelves):
+            rows = [StandingRow(task.number, *seat, self._found[seat]) for seat in sorted(shelves[shelf])]
+            for start in range(0, len(rows), WRITTEN):
+                some = rows[start : start + WRITTEN]
+                await self._write(partial(write_standings, configs={task.number: task.config}, rows=some))
 
     async def _write(self, job: Job[None]) -> None:
         """Do one part in a transaction of its own, if the claim still holds there."""
@@ -232,9 +237,12 @@ def disclaim(builder: str, connection: Connection) -> None:
     connection.execute(delete(builds).where(builds.c.builder == builder))
 
 
-def ranking_of(config: BoardConfig, found: Mapping[Seat, int], season: Season) -> Standings:
-    """Return everybody of one season, ranked; takes seconds for a million."""
-    return Standings(config, [(key, seat[1]) for seat, key in found.items() if seat[0] == season.start_s])
+def _shelved(seats: set[Seat]) -> dict[tuple[int, int], list[Seat]]:
+    """Return seats by season and the player's first byte: to sort a million at once would stop this whole process."""
+    shelves: dict[tuple[int, int], list[Seat]] = {}
+    for seat in seats:
+        shelves.setdefault((seat[0], seat[1][0]), []).append(seat)
+    return shelves
 
 
 def _judged(connection: Connection, build: Build) -> list[tuple[bytes, int]]:
