@@ -42,6 +42,7 @@ bench: $(VENV)/.everything node_modules/.installed ## measure everything and pri
 	$(NODE) $(BIN)/python tests/benchmarks/sign/run.py
 	$(NODE) $(BIN)/python tests/benchmarks/accept/run.py
 	$(NODE) $(BIN)/python tests/benchmarks/chain/run.py
+	$(NODE) $(BIN)/python tests/benchmarks/index/run.py
 	$(BIN)/python tests/benchmarks/fanout/run.py
 	$(BIN)/python tests/benchmarks/rank/run.py
 	$(NODE) $(BIN)/python tests/benchmarks/gas/measure.py
