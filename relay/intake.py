@@ -149,19 +149,21 @@ class Intake:
         Returns how many keys.
         """
 
-        def job(connection: Connection) -> int:
+        def job(connection: Connection) -> tuple[int, bool]:
             now_ms = self._store.now_ms(connection)
             store.sweep_windows(connection, now_ms - WINDOW_LIFE_MS)
-            kept_answers.sweep(connection, now_ms - KEY_LIFE_MS)
-            sessions.sweep(connection, now_ms)
-            used_signatures.sweep(connection, now_ms)
-            return store.sweep_keys(connection, now_ms - KEY_LIFE_MS)
+            keys = store.sweep_keys(connection, now_ms - KEY_LIFE_MS)
+            others = (
+                kept_answers.sweep(connection, now_ms - KEY_LIFE_MS),
+                sessions.sweep(connection, now_ms),
+                used_signatures.sweep(connection, now_ms),
+            )
+            return keys, max(keys, *others) >= store.SWEEP_ROWS
 
-        gone = await self._writer.run(job)
-        total = gone
-        while gone >= store.SWEEP_ROWS:
-            gone = await self._writer.run(job)
-            total += gone
+        total, more = 0, True
+        while more:  # of every kind: what comes in faster than one step takes away would stay for ever
+            keys, more = await self._writer.run(job)
+            total += keys
         return total
 
     async def stop(self) -> None:

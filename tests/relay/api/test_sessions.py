@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from sqlalchemy import func, insert, select
 
 from relay.api.auth import REMEMBER_S, KeyRing
 from relay.api.sessions import own_domains
@@ -15,6 +16,7 @@ from relay.chain import Chain
 from relay.chain_types import ChainAnswerError, ChainUnavailableError
 from relay.games import GameConfig
 from relay.store import sessions as store
+from relay.store.session_tables import sign_in_nonces
 from tests.conftest import Anvil
 from tests.harness.contract_wallet import deploy_wallet
 from tests.harness.wallets import Wallet, other_forms, sign_in_text, twin
@@ -334,6 +336,20 @@ def test_what_has_ended_is_forgotten(database_url: str) -> None:
             )]  # fmt: skip
             assert sweep == [0, 1, 2, 0]
             assert await desk.relay.intake.sweep() == 0
+
+    asyncio.run(scenario())
+
+
+def test_more_nonces_than_one_step_forgets(sqlite_url: str) -> None:
+    """Whoever asks for nonces and never signs in leaves nothing behind."""
+    many = [{"nonce": f"{number:032x}", "expires_at_ms": 1} for number in range(2 * store.SWEEP_ROWS + 1)]
+
+    async def scenario() -> None:
+        async with desk_at(sqlite_url) as desk:
+            await desk.relay.writer.run(lambda c: c.execute(insert(sign_in_nonces), many))
+            await desk.relay.intake.sweep()
+            left = await desk.relay.database.read(lambda c: c.scalar(select(func.count()).select_from(sign_in_nonces)))
+            assert left == 0
 
     asyncio.run(scenario())
 
