@@ -72,7 +72,7 @@ class BoardDraft:
             self._turn(season)
 
     def counts(self, entry: Entry) -> None:
-        """Let a score count."""
+        """Let a new score count."""
         if not self._quiet:
             self._tell(lambda seq: score_message(self.names, seq, entry, self._final()))
         season = self.config.calendar.at(entry.time_s)
@@ -81,6 +81,18 @@ class BoardDraft:
             return
         before = self.draft.key(entry.player)
         self._stand(entry.player, self.config.joined(before, entry.score, entry.place), entry)
+
+    def returns(self, entry: Entry) -> None:
+        """Let a score count that was withdrawn.
+
+        The player's scores are gone through anew: a total may hold it already, where a reorganisation took others away.
+        """
+        self._tell(lambda seq: score_message(self.names, seq, entry, self._final()))
+        season = self.config.calendar.at(entry.time_s)
+        if season.start_s != self.season.start_s:
+            self._recount(entry.player, season)
+        else:
+            self._stand(entry.player, self._left(entry.player, season), entry)
 
     def withdraw(self, entry: Entry, reason: Literal["reorg", "invalidated"]) -> None:
         """Let a score count no more; what is left of the player's takes over."""

@@ -187,7 +187,8 @@ class Fold:
             for board in self._boards[entry.game]:
                 board.withdraw(entry, "invalidated")
         else:
-            self._counts(entry)
+            for board in self._boards[entry.game]:
+                board.returns(entry)
 
     # ---------------------------------------------------------------- going back
 

@@ -117,15 +117,17 @@ class Standings:
             merged: dict[bytes, int | None] = {**self.keys, **changes}
             self._fill((key, player) for player, key in merged.items() if key is not None)
             return
-        for player, key in changes.items():
+        # All that leave first: after a reorganisation a key may be another player's than it was.
+        for player in changes:
             before = self.keys.get(player)
             if before is not None:
                 self.ranking.remove(before)
+        for player, key in changes.items():
             if key is not None:
                 self.keys[player] = key
                 self.ranking.add(key, player)
-            elif before is not None:
-                del self.keys[player]
+            else:
+                self.keys.pop(player, None)
 
 
 class Draft:

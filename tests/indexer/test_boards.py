@@ -106,6 +106,34 @@ def database(database_url: str) -> Iterator[Database]:
     boards=[BoardConfig(season=MINUTE)],
     operations=[(("submit", [(b"\x01" * 20, 5)]), True), (("wait", 60), True), (("fork", 1), True)],
 )
+@example(  # a ruling is gone together with a later score: what it took away is not added to a total that has it
+    boards=[BoardConfig(operator=Operator.SUM), BoardConfig("daily", operator=Operator.COUNT, season="daily")],
+    operations=[
+        (("submit", [(b"\x01" * 20, 5)]), True),
+        (("submit", [(b"\x01" * 20, 7)]), True),
+        (("judge", (1, True)), True),
+        (("fork", 2), True),
+    ],
+)
+@example(  # in the new branch two players have changed places, to the position
+    boards=[BoardConfig(), BoardConfig("games", operator=Operator.COUNT)],
+    operations=[
+        (("mine", 1), True),
+        (("submit", [(b"\x01" * 20, 5), (b"\x02" * 20, 5)]), True),
+        (("shrink", 2), False),
+        (("submit", [(b"\x02" * 20, 5), (b"\x01" * 20, 5)]), True),
+    ],
+)
+@example(  # two rulings on one player are gone: one score returns, the other leaves
+    boards=[BoardConfig(operator=Operator.SUM)],
+    operations=[
+        (("submit", [(b"\x01" * 20, 5), (b"\x01" * 20, 7)]), True),
+        (("judge", (2, True)), True),
+        (("judge", (2, False)), True),
+        (("judge", (1, True)), True),
+        (("fork", 2), True),
+    ],
+)
 def test_any_history_on_any_boards(
     database: Database, boards: list[BoardConfig], operations: list[tuple[tuple[str, object], bool]]
 ) -> None:
