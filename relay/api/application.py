@@ -43,6 +43,7 @@ from relay.submission import BODY_MAX_REPLAY, ScoreSubmission
 HTML = b"text/html; charset=utf-8"
 VERSION = "0.1.0"
 FLAG_READERS = frozenset({"server", "auditor", "admin"})
+ROUND_REFUSALS = tuple(code for code in PROBLEMS if code.startswith("ROUND_"))
 CHECK_CODES = tuple(code for code, problem in PROBLEMS.items() if problem.status == 422)
 CACHED_BRIEFLY = ((b"cache-control", b"public, max-age=300"),)
 PAGE_CSP = (
@@ -53,7 +54,10 @@ PAGE_CSP = (
 
 
 class AcceptedScore(msgspec.Struct, frozen=True, rename="camel"):
-    """A score that was recomputed, accepted, signed and stored. `txHash` is null until a transaction is signed."""
+    """A score that was recomputed, accepted, signed and stored. `txHash` is null until a transaction is signed.
+
+    `receipt` is null while the score is `held`: it is signed when the game's server confirms its round.
+    """
 
     success: bool
     validated: bool
@@ -63,7 +67,7 @@ class AcceptedScore(msgspec.Struct, frozen=True, rename="camel"):
     submission_id: str
     status: str
     evidence_level: int
-    receipt: dict[str, Any]
+    receipt: dict[str, Any] | None
     evidence_hash: str
     links: dict[str, str]
 
@@ -172,12 +176,12 @@ def _submit_operation(endpoint: SubmitScore) -> Operation:
         endpoint,
         {
             200: Response(AcceptedScore, "Accepted, and already in a block."),
-            202: Response(AcceptedScore, "Accepted: durable, signed, on its way to the chain."),
+            202: Response(AcceptedScore, "Accepted: durable, signed, on its way to the chain. Or held, by its round."),
         },
         (
             "PAYLOAD_MALFORMED", "PLAYER_INVALID", "GAME_REQUIRED", "IDEMPOTENCY_KEY_INVALID", "NOT_AUTHENTICATED",
             "FORBIDDEN_ROLE", "FORBIDDEN_GAME", "FORBIDDEN_PLAYER", "GAME_UNKNOWN", "IDEMPOTENCY_IN_FLIGHT",
-            "SIGNATURE_USED", "BODY_TOO_LARGE", "CHAIN_UNAVAILABLE",
+            "SIGNATURE_USED", "BODY_TOO_LARGE", "CHAIN_UNAVAILABLE", "ENCRYPTION_REQUIRED", *ROUND_REFUSALS,
             "MEDIA_TYPE_UNSUPPORTED", *CHECK_CODES, "RATE_LIMITED", "STORE_UNAVAILABLE", "SIGNER_UNAVAILABLE",
         ),
         roles=SUBMITTERS,

@@ -132,14 +132,19 @@ def _report(submission: Submission) -> Report | None:
     """Return which round a submission reports: one that is named as ours are, or that the game requires.
 
     Raises:
-        CallerError: ROUND_REQUIRED.
+        CallerError: ROUND_REQUIRED, ENCRYPTION_REQUIRED.
     """
     named, required = submission.external_round, submission.game.config.require_rounds
     if named is None:
         if required:
             raise CallerError("ROUND_REQUIRED", "This game takes scores of rounds only: name one in `roundId`.")
         return None
-    return Report(named, known_only=required) if required or ROUND_ID.fullmatch(named) else None
+    if not required and ROUND_ID.fullmatch(named) is None:
+        return None
+    if submission.game.config.encryption == "required":
+        detail = "This game takes the reports of its rounds encrypted only: report the round at its own address."
+        raise CallerError("ENCRYPTION_REQUIRED", detail)
+    return Report(named, known_only=required)
 
 
 def caller(credential: Credential | None) -> str:

@@ -10,7 +10,7 @@ import pytest
 from relay import payload
 from relay.games import GameConfig
 from relay.store import encryption
-from tests.relay.conftest import PLAY, PLAYER, Relay, Reply, running
+from tests.relay.conftest import PLAY, PLAYER, Relay, Reply, play, running
 
 # A round that is reported at once cannot have lasted 30 s; that is another check's business.
 AT_ONCE = {"TIMING_IMPLAUSIBLE": "dry_run"}
@@ -49,6 +49,8 @@ async def check_required(url: str) -> None:
     async with running(url, game("required")) as relay:
         started = await start(relay)
         assert (await end(relay, started["_id"], PLAY)).json["code"] == "ENCRYPTION_REQUIRED"
+        around = await relay.submit(play(roundId=started["_id"]))  # the same report at another address
+        assert (around.status, around.json["code"]) == (400, "ENCRYPTION_REQUIRED")
         taken = await end(relay, started["_id"], sealed(relay, started, {"scoreData": PLAY}))
         assert (taken.status, taken.json["status"]) == (200, "accepted")
 

@@ -17,6 +17,8 @@ from relay import payload
 from relay.games import GameConfig
 from relay.keccak import checksum_address, keccak
 from relay.rounds import player_address
+from tests.relay.api.test_openapi import check_answer
+from tests.relay.conftest import PLAYER, play
 
 ESCS = ("status", "isDeleted", "_id", "playerId", "tournamentId", "createdAt", "updatedAt", "__v")
 PLAY = {"score": 2652, "perfect": 45, "good": 12, "miss": 3, "combo": 42, "gameTime": 30_000}
@@ -117,6 +119,24 @@ def test_the_escs_protocol(database_url: str, relay_at: Any) -> None:
         await check_accepted(server, said["submissionId"], player)
 
     served(database_url, relay_at, scenario)
+
+
+def test_submit_score_reports_a_round_as_documented(sqlite_url: str, relay_at: Any) -> None:
+    """A score that its round holds has no receipt yet; a round's refusals are declared."""
+
+    async def scenario(server: Server) -> None:
+        api = (await server.call("GET", "/openapi.json")).json
+        await server.tournament()
+        started = (await server.start(playerAddress=PLAYER)).json
+        held = await server.relay.submit(play(roundId=started["_id"]))
+        assert (held.status, held.json["status"], held.json["receipt"]) == (202, "held", None)
+        other = await server.relay.submit(play(roundId=started["_id"], score=2653))
+        assert other.json["code"] == "ROUND_ALREADY_USED"
+        for reply in (held, other):
+            check_answer(api, "POST", "/api/submit-score", reply)
+        assert {"403", "404", "409"} <= set(api["paths"]["/api/submit-score"]["post"]["responses"])
+
+    served(sqlite_url, relay_at, scenario)
 
 
 async def check_accepted(server: Server, submission_id: str, player: bytes) -> None:
