@@ -9,7 +9,6 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Protocol
 
 from indexer.health import Health
@@ -117,13 +116,12 @@ class Building:
     async def _look(self) -> None:
         """Let boards that are configured otherwise stand still before anybody writes them as they are to be."""
         revision = await self._store.boards_revision()
-        if revision != self._store.revision:
-            rows = await self._store.boards()
-            if await self._follower.amend(partial(self._rearrange, {row.number: row for row in rows})):
-                self._store.revision = revision
+        if revision != self._store.revision and await self._follower.amend(self._rearrange):
+            self._store.revision = revision
 
-    async def _rearrange(self, rows: Mapping[int, BoardRow], state: State) -> Outcome:
-        if rearranged(rows, state):
+    async def _rearrange(self, state: State) -> Outcome:
+        rows = await self._store.boards()  # between two steps: a step may have begun a game, whose board must be there
+        if rearranged({row.number: row for row in rows}, state):
             for audience in self._audiences:
                 await audience.reset(state)
         return unchanged(state)

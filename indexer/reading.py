@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 
 from indexer.boards import BoardConfig
 from indexer.messages import Entry, Row, checksummed, row
+from indexer.ordering import POSITION_MAX
 from indexer.seasons import Season
 from indexer.standings import Placed, Standings
 from indexer.state import BoardState, Game, State
@@ -82,9 +83,9 @@ def _print(config: BoardConfig) -> bytes:
     return keccak(config.document())[:4]
 
 
-def make_cursor(key: int) -> str:
-    """Return an ordering key or a position as an opaque text."""
-    return urlsafe_b64encode(key.to_bytes(CURSOR_BYTES, "big")).decode().rstrip("=")
+def make_cursor(place: int) -> str:
+    """Return a position as an opaque text."""
+    return urlsafe_b64encode(place.to_bytes(CURSOR_BYTES, "big")).decode().rstrip("=")
 
 
 def read_cursor(text: str | None) -> int | None:
@@ -95,10 +96,10 @@ def read_cursor(text: str | None) -> int | None:
     """
     if text is None:
         return None
-    key = int.from_bytes(_decoded(text), "big")
-    if key >> 8 * CURSOR_BYTES or make_cursor(key) != text:
+    place = int.from_bytes(_decoded(text), "big")
+    if place > POSITION_MAX or make_cursor(place) != text:
         raise bad_cursor()
-    return key
+    return place
 
 
 def _unpacked(text: str) -> tuple[bytes, int, bytes]:

@@ -130,6 +130,7 @@ WRONG = {
     f"/api/scores/{GAME}:99999": (404, "SCORE_UNKNOWN"),
     f"/api/scores/{GAME}:18446744073709551615": (404, "SCORE_UNKNOWN"),
     "/api/scores/other:1": (404, "GAME_UNKNOWN"),
+    f"/api/players/{named(PLAYERS[0])}/scores?cursor=AAAAAAAAAACAAAAAAAAAAA": (400, "QUERY_INVALID"),  # 2^63
     f"/api/players/{named(PLAYERS[0])}/scores?gameId=": (400, "QUERY_INVALID"),
     f"/api/players/{named(PLAYERS[0])}/scores?gameId=other": (404, "GAME_UNKNOWN"),
     "/api/leaderboards/nobody/default/stream": (404, "GAME_UNKNOWN"),

@@ -185,6 +185,36 @@ def test_whatever_happens_meanwhile_the_board_is_right(database: Database, seed:
     asyncio.run(scenario())
 
 
+def test_a_game_that_begins_while_boards_are_looked_at_stays(database: Database) -> None:
+    async def scenario() -> None:
+        chain, watching = await begun(database)
+        beside = Beside(watching, lambda: asyncio.sleep(0))
+        amend = watching.follower.amend
+
+        async def begins(change: Any) -> bool:
+            if "other" not in chain.world.heads:
+                chain.submit("other", [(b"\x07" * 20, 1)])
+                chain.mine()
+                await watching.catch_up()
+            return await amend(change)
+
+        watching.follower.amend = begins  # type: ignore[method-assign]
+        try:
+            await watching.store.put_board(1, SUM, "key_1", "")
+            while await beside.building.step():
+                pass
+            chain.submit("other", [(b"\x08" * 20, 2)])
+            chain.mine()
+            await watching.catch_up()
+            assert len(watching.standings("0x" + game_key("other").hex())) == 2
+            await agree_by_name(chain, watching, [BoardConfig(), SUM])
+        finally:
+            await watching.stop()
+            await beside.stop()
+
+    asyncio.run(scenario())
+
+
 def test_what_was_taken_in_early_and_replaced_is_made_again(database: Database) -> None:
     """More than one commit takes is not final yet: it is taken in early, and then its blocks are reorganised away."""
 
