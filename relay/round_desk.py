@@ -162,8 +162,9 @@ class RoundDesk:
 
 def _entered(c: Connection, wish: Start, tournament_id: str, now_ms: int) -> Tournament:
     found = rows.find(c, tournament_id)
-    if found is not None and (found.capacity is not None or found.attempts_max is not None):
-        found = rows.find(c, tournament_id, lock=True)  # whoever counts waits for whoever counts
+    if found is not None:  # whoever counts waits for whoever counts; whoever calls it off, for every start
+        counted = found.capacity is not None or found.attempts_max is not None
+        found = rows.find(c, tournament_id, lock="alone" if counted else "shared")
     if found is None:
         raise CallerError("TOURNAMENT_UNKNOWN", "There is no tournament with this id.")
     attempts = round_rows.attempts(c, tournament_id, wish.player)

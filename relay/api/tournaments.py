@@ -172,7 +172,7 @@ class Tournaments:
 
         def job(c: Connection) -> TournamentDocument:
             now_ms = self._parts.database.now_ms(c)
-            found = store.find(c, storable(wanted), lock=True) or _found(c, wanted)
+            found = store.find(c, storable(wanted), lock="alone") or _found(c, wanted)
             if credential.game_id not in (None, found.game_id):
                 raise CallerError("FORBIDDEN_GAME", "The key belongs to another game.")
             if found.phase(now_ms) not in OVER:

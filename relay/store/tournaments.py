@@ -1,11 +1,11 @@
 """Tournaments, starting a round, and standings.
 
-The only SQL on `tournaments`. Who starts a round where attempts or players are counted holds the tournament's row, so
-the counts are exact however many ask at once.
+The only SQL on `tournaments`. Who starts a round holds the tournament's row, so that it is not called off meanwhile;
+where attempts or players are counted, alone, so that the counts are exact however many ask at once.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from sqlalchemy import Connection, func, insert, select, tuple_, update
 
@@ -19,6 +19,8 @@ from relay.tournaments import Standing, Tournament
 
 # What a score has to be to count: one that is held, refused, set aside or taken back does not.
 COUNTING = ("accepted", "queued", "sent", "included", "final")
+
+Lock: TypeAlias = Literal["shared", "alone"]
 
 
 class Place(NamedTuple):
@@ -44,10 +46,10 @@ def create(c: Connection, new: Tournament) -> Tournament:
     return found
 
 
-def find(c: Connection, tournament_id: str, *, lock: bool = False) -> Tournament | None:
-    """Return a tournament."""
+def find(c: Connection, tournament_id: str, *, lock: Lock | None = None) -> Tournament | None:
+    """Return a tournament; locked, it stays as it is until the commit, `alone` nobody else looks at it so."""
     query = select(tournaments).where(tournaments.c.id == tournament_id)
-    row = c.execute(query.with_for_update() if lock else query).first()
+    row = c.execute(query if lock is None else query.with_for_update(read=lock == "shared")).first()
     return None if row is None else Tournament(*row)
 
 

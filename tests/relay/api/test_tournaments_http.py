@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import text
 
 from relay.games import GameConfig
-from relay.round_desk import RoundDesk
+from relay.round_desk import RoundDesk, Start
 from tests.relay.conftest import DOMAIN
 
 PLAY = {"score": 2652, "perfect": 45, "good": 12, "miss": 3, "combo": 42, "gameTime": 30_000}
@@ -166,6 +166,26 @@ def test_calling_a_tournament_off(sqlite_url: str, relay_at: Any) -> None:
         assert (await cup.start("d")).json["code"] == "TOURNAMENT_NOT_OPEN"
 
     organised(sqlite_url, relay_at, scenario)
+
+
+def test_a_round_started_while_it_is_called_off_ends_with_it(postgres_url: str, relay_at: Any) -> None:
+    """Another process's start that is not committed yet is waited for: else its round could still be won."""
+
+    async def scenario(cup: Organiser) -> None:
+        await cup.make()
+        database, games = cup.relay.database, cup.relay.intake.games
+        desk = RoundDesk(database, cup.relay.writer, games, DOMAIN)
+        waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        with database.write() as c:
+            wish = Start(games.by_id["streambeat"], "cup", b"\x01" * 20, "p", None)
+            started = desk.start(c, wish, database.now_ms(c)).round
+            off = asyncio.create_task(cup.call("POST", "/tournaments/cup/cancel", {"reason": "storm"}, keyed=True))
+            while not off.done() and not await database.read(lambda c: c.scalar(waiting)):  # noqa: ASYNC110 - no event
+                await asyncio.sleep(0.01)
+        assert (await off).json["status"] == "cancelled"
+        assert (await cup.call("GET", f"/rounds/{started.id}")).json["reason"] == "TOURNAMENT_CANCELLED"
+
+    organised(postgres_url, relay_at, scenario)
 
 
 def test_what_makes_no_tournament(sqlite_url: str, relay_at: Any) -> None:
