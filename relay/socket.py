@@ -56,6 +56,16 @@ class Socket(Outlet):
         self._parser = None
         self._tell({"type": "websocket.disconnect", "code": 1006})
 
+    def pause_writing(self) -> None:
+        """Hear no more, either: who asks for pongs and takes none would fill the memory with them."""
+        super().pause_writing()
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Hear again."""
+        super().resume_writing()
+        self._hear()
+
     def data_received(self, data: bytes) -> None:
         """Take the handshake, or frames; pings and close frames are answered here."""
         if self._handshake is not None:
@@ -84,6 +94,7 @@ class Socket(Outlet):
         """Go on without the application, which says no more; what the client says is ignored from now on."""
         self.keep(gone)
         self._events = None
+        self._hear()
         return self
 
     def finish(self) -> None:
@@ -103,7 +114,7 @@ class Socket(Outlet):
         event = self._events.popleft()
         if not self._events:
             self._events = None
-            self.transport.resume_reading()
+            self._hear()
         return event
 
     async def send(self, message: Any) -> None:
@@ -112,7 +123,7 @@ class Socket(Outlet):
         Raises:
             ClientDisconnected: the client is gone.
         """
-        if self._room is not None:
+        if self._room is not None and message["type"] == "websocket.send":  # an end waits for nobody
             await asyncio.shield(self._room)
         if self._closing:
             raise ClientDisconnected
@@ -201,7 +212,7 @@ class Socket(Outlet):
         self.transport.write(answer.serialize())
         handshake.parser.close()  # it knows the handshake, which would wait for a collection
         self._handshake = self._answer = None
-        self.transport.resume_reading()
+        self._hear()
 
     def _refuse(self, status: HTTPStatus) -> None:
         self._refused(Response(status, status.phrase, Headers(), b""))
@@ -222,6 +233,11 @@ class Socket(Outlet):
         if self._parser is None:
             self._parser = Protocol(SERVER, max_size=MESSAGE_MAX, logger=_log)
         return self._parser
+
+    def _hear(self) -> None:
+        """Let the client speak, if what it said is taken and it takes what it is told."""
+        if self._room is None and not self._events and self._answer is None:
+            self.transport.resume_reading()
 
     def _flush(self, parser: Protocol) -> None:
         if data := b"".join(parser.data_to_send()):
@@ -270,7 +286,7 @@ class Socket(Outlet):
         self._flush(parser)
         self._closing = True
         self._abort_later()
-        self.transport.resume_reading()  # for the client's answer
+        self._hear()  # the client's answer
         self._tell({"type": "websocket.disconnect", "code": code})
 
     def _hang_up(self) -> None:

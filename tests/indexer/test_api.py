@@ -167,5 +167,5 @@ def test_the_page_and_its_modules(serving: Serving) -> None:
 
 def test_readiness_names_its_checks(serving: Serving) -> None:
     checks = serving.service.ready()
-    assert set(checks) == {"indexer.chain", "indexer.lag", "indexer.events"}
+    assert set(checks) == {"indexer.chain", "indexer.lag", "indexer.events", "indexer.providers"}
     assert all(check.ok for check in checks.values()), checks

@@ -205,6 +205,49 @@ def test_what_a_client_says_later_is_ignored_but_not_without_bound(serving: Serv
     assert serving.get(f"{BOARD}/stats")[0] == 200
 
 
+def shaken(serving: Serving, query: str = "") -> socket.socket:
+    """A connection after its handshake, on which a client may do as it likes."""
+    client = socket.create_connection(("127.0.0.1", serving.port), timeout=10)
+    client.sendall(
+        f"GET {BOARD}/ws{query} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+    )
+    received = b""
+    while b"\r\n\r\n" not in received:
+        received += client.recv(1)
+    return client
+
+
+def test_who_asks_for_pongs_and_takes_none_is_not_heard_without_end(serving: Serving) -> None:
+    """What the kernel does not take back does not pile up in ours."""
+    pings, sent = (b"\x89\xfd\0\0\0\0" + b"p" * 125) * 2_000, 0
+    with shaken(serving) as client:
+        client.settimeout(0.5)
+        try:
+            while sent < 64 * 2**20:
+                client.sendall(pings)
+                sent += len(pings)
+        except TimeoutError:
+            pass
+
+        async def held() -> list[int]:
+            left = serving._server.server_state.connections
+            return [connection.transport.get_write_buffer_size() for connection in left]  # type: ignore[union-attr]
+
+        assert max(serving.do(held())) < 2**20
+
+
+def test_what_comes_with_the_first_message_does_not_deafen(serving: Serving) -> None:
+    """A text more in the same packet: pings are still answered afterwards."""
+    with shaken(serving, "?hello=wait") as client:
+        client.sendall(b"\x81\x82\0\0\0\0{}" + b"\x81\x82\0\0\0\0{}")
+        received = client.recv(65_536)
+        client.sendall(b"\x89\x81\0\0\0\0x")
+        while b"\x8a\x01x" not in received:
+            received += client.recv(65_536)
+    assert b'"type":"snapshot"' in received
+
+
 def drain(client: ClientConnection) -> None:
     """Take messages until there are no more."""
     while True:
