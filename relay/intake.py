@@ -94,7 +94,7 @@ class Intake:
             WorldError: SIGNER_UNAVAILABLE, STORE_UNAVAILABLE; nothing was changed.
             OurError: this submission alone cannot be processed.
         """
-        if isinstance(pending, Pending) or pending.said.valid:  # to invalidate a score takes no signature
+        if _may_sign(pending):
             self._check_signer()
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         with self._lock:
@@ -195,8 +195,7 @@ class Intake:
         except StoreUnavailableError:
             self._fail(taken or self._take())
         except SignerError as error:
-            self._unsigned = (asyncio.get_running_loop().time(), str(error))
-            self._fail(taken, error)
+            await self._without_signer(taken, error)
         except Exception as error:  # noqa: BLE001 - one of the group is poison: find out which
             if len(taken) == 1:
                 self._refuse(taken[0], error)
@@ -211,6 +210,14 @@ class Intake:
             self._scheduled |= again
         if again:
             self._start_group()
+
+    async def _without_signer(self, taken: list[_Waiting], error: SignerError) -> None:
+        """Refuse what takes a signature, and do the rest."""
+        self._unsigned = (asyncio.get_running_loop().time(), str(error))
+        self._fail([waiting for waiting in taken if _may_sign(waiting.pending)], error)
+        for waiting in taken:
+            if not _may_sign(waiting.pending):
+                await self._commit_alone(waiting)
 
     def _process(self, connection: Connection, taken: list[_Waiting]) -> list[Outcome]:
         if not taken:
@@ -269,6 +276,11 @@ def _apart(waiting: list[_Waiting]) -> tuple[list[_Waiting], list[_Waiting]]:
         if named is not None:
             rounds.add(named)
     return taken, later
+
+
+def _may_sign(pending: Pending | Confirmation) -> bool:
+    """Whether a signature may be needed: to invalidate a score takes none, and waits for no signer."""
+    return isinstance(pending, Pending) or pending.said.valid
 
 
 def answering_ms(wait_s: float) -> int:

@@ -1,6 +1,8 @@
 """What is accepted while the attestation key is elsewhere, away or not accepted: signed receipts, or nothing at all."""
 
 import asyncio
+import json
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -10,6 +12,7 @@ from sqlalchemy import func, select
 
 from relay.attestation import recover, score_batch_digest
 from relay.contract import Record, game_key, pack_record
+from relay.games import GameConfig
 from relay.keccak import keccak
 from relay.remote_signer import SignerService
 from relay.store.tables import submissions
@@ -61,6 +64,38 @@ def test_a_remote_attestation_key(database_url: str, relay_at: Any, make_play: C
                 assert relay.intake.unsigned() is None
                 rounds = sorted(answer.json["receipt"]["roundId"] for answer in (*answers, *again))
                 assert rounds == list(range(rounds[0], rounds[0] + 48)), "what was refused took no number"
+
+    asyncio.run(run())
+
+
+def test_a_score_is_invalidated_while_the_signer_is_away(
+    sqlite_url: str, relay_at: Any, make_play: Callable[..., Any]
+) -> None:
+    """That takes no signature: what others send at the same time, and is refused for want of one, is no hindrance."""
+    game = GameConfig("streambeat", anonymous_submit=True, switches={"TIMING_IMPLAUSIBLE": "dry_run"})
+
+    async def run() -> None:
+        async with relay_at(sqlite_url, game) as relay:
+            secret = relay.keys.create("server").secret
+            started = await relay.request("POST", "/api/rounds", b'{"playerId":"p"}')
+            path = f"/api/rounds/{started.json['_id']}"
+            claim = json.dumps(make_play()["scoreData"]).encode()
+            assert (await relay.request("POST", f"{path}/end", claim, {"prefer": "respond-async"})).status == 200
+            with odd_signer(SECRET) as odd:
+                (signer,) = SignerService(odd.url).signers()
+                relay.intake.attestor = replace(relay.intake.attestor, signer=signer)
+                odd.mood = "500"
+                gate = threading.Event()
+                shut = asyncio.create_task(relay.writer.run(lambda _: gate.wait(5)))  # so that both come in one group
+                header = {"escs-game-secret-key": secret}
+                said = relay.request("PUT", f"{path}/game-server-confirmation", b'{"isValid":false}', header)
+                both = [asyncio.create_task(one) for one in (relay.submit(make_play()), said)]
+                await asyncio.sleep(0.2)
+                gate.set()
+                submitted, told = await asyncio.gather(*both)
+                await shut
+            assert (submitted.status, submitted.json["code"]) == (503, "SIGNER_UNAVAILABLE")
+            assert (told.status, told.json["submissionStatus"]) == (200, "revoked")
 
     asyncio.run(run())
 
