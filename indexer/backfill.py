@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 from indexer.chain import MalformedError, TooMuchError, UnreachableError
 from indexer.decoding import RpcLog, decode
-from indexer.events import Fact, Header, Mark
+from indexer.events import Fact, Header, Mark, Recorded
 from indexer.reorg import continues
 
 IN_FLIGHT = 3
@@ -125,11 +125,14 @@ async def read(source: Source, first: int, last: int, sizes: RangeSize) -> list[
     sizes.took(last - first + 1, len(logs))
     if ends[0] is None or ends[-1] is None:
         raise MalformedError(f"the provider has no block {first} or {last}, though its head is beyond")
-    times = await _times(source, logs)
+    times = await _times(source, logs) | {end.number: end.time_s for end in ends if end is not None}
     # Parsing thousands of logs takes a while: not on the loop that serves clients.
     facts = await asyncio.to_thread(decode, logs, source.contract, times)
     if any(int(log.block_number, 16) == last and bytes.fromhex(log.block_hash[2:]) != ends[-1].hash for log in logs):
         raise MalformedError(f"the logs of block {last} are of another fork than the block")
+    first_s, last_s = ends[0].time_s, ends[-1].time_s
+    if not all(first_s <= fact.time_s <= last_s for fact in facts if isinstance(fact, Recorded)):
+        raise MalformedError(f"logs between block {first} and {last} are dated before the one or after the other")
     return [Chunk(ends[0], ends[-1], facts)]
 
 

@@ -42,10 +42,10 @@ def decode(logs: Iterable[RpcLog], contract: str, times: Mapping[int, int]) -> l
     """Return the facts in `logs`, in the chain's order.
 
     `contract` is the address in lower-case hexadecimal, `times` the timestamp (unix seconds) of every block whose logs
-    do not carry it.
+    do not carry it, and of any other that is known.
 
     Raises:
-        LogError: a log of another contract, a removed one, or one that is malformed.
+        LogError: a log of another contract, one that is removed, malformed, or dated otherwise than its block.
     """
     facts = []
     for log in logs:
@@ -77,7 +77,10 @@ def _decode_score(log: RpcLog, times: Mapping[int, int]) -> Recorded:
     number = int(log.block_number, 16)
     if len(data) != 96 or len(player) != WORD + 2:
         raise LogError("malformed ScoreSubmitted")
-    stamp = log.block_timestamp
+    known, stamp = times.get(number), log.block_timestamp
+    time_s = times[number] if stamp is None else int(stamp, 16)
+    if known is not None and known != time_s:
+        raise LogError("dated otherwise than its block")
     return Recorded(
         position(number, int(log.log_index, 16)),
         _word(game),
@@ -87,7 +90,7 @@ def _decode_score(log: RpcLog, times: Mapping[int, int]) -> Recorded:
         data[32:64],
         data[64:],
         _word(log.transaction_hash),
-        times[number] if stamp is None else int(stamp, 16),
+        time_s,
     )
 
 

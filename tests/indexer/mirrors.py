@@ -27,6 +27,7 @@ class Lie(Enum):
     TWICE = "gives a log twice"
     REMOVED = "gives removed logs"
     OTHER_FORK = "gives the logs of another fork"
+    OTHER_TIME = "dates logs otherwise"
     NO_STATE = "leaves out every log and has no state to compare with"
     LOST_BLOCKS = "has no blocks although its head is there"
     LOOSE_BLOCKS = "gives blocks that do not follow each other"
@@ -37,7 +38,9 @@ class Lie(Enum):
     WRONG_CODE = "has another contract there"
 
 
-PROVED = (Lie.NO_FIRST, Lie.NO_LAST, Lie.NO_LOGS, Lie.OTHER_SCORE, Lie.TWICE, Lie.REMOVED, Lie.OTHER_FORK)
+PROVED = (
+    Lie.NO_FIRST, Lie.NO_LAST, Lie.NO_LOGS, Lie.OTHER_SCORE, Lie.TWICE, Lie.REMOVED, Lie.OTHER_FORK, Lie.OTHER_TIME,
+)  # fmt: skip
 """What the contract's own record, or the form of an answer, proves at once."""
 
 
@@ -63,6 +66,7 @@ TAMPER: dict[Lie, Callable[[list[RpcLog]], list[RpcLog]]] = {
     Lie.TWICE: lambda logs: [*logs[:1], *logs],
     Lie.REMOVED: lambda logs: _changed(logs, removed=True),
     Lie.OTHER_FORK: lambda logs: _changed(logs, block_hash="0x" + "77" * 32),
+    Lie.OTHER_TIME: lambda logs: _changed(logs, block_timestamp=hex(1_600_000_000)),
 }
 
 
