@@ -115,7 +115,7 @@ class IndexerService:
             if self.tail.state is not None:
                 with suppress(ChainError):
                     demand_same(self.tail.state.identity, await self._chain.identity())
-        works = [self.post.run, self.hub.keep, self._wakeup.run, self.heads.run]
+        works = [self.post.run, self.hub.keep, self.hub.recheck, self._wakeup.run, self.heads.run]
         if self.doubting is not None:  # rests while this process stands by
             works.append(self.doubting.run)
         self._tasks = [asyncio.create_task(work()) for work in works]

@@ -24,6 +24,7 @@ from relay.api.operations import Pipe
 HEARTBEAT_S = 15
 STUCK_S = 15.0
 BUSY_MAX = 1_000  # full connections at once: each holds up to 290 KB, of which the kernel 130, the rest often shared
+RECHECK_S = 2.0  # how often the keys of those who see flags are looked at again
 HURRY_S = 2.0  # what even then every reader is given
 READERS_MAX = 20_000
 RETRY_MS = 500  # spread over twice this, so that a restart does not bring everybody back at once
@@ -52,6 +53,7 @@ class Wish(NamedTuple):
     player: str | None = None  # only messages about them; checksummed
     own_row: Callable[[], Awaitable[Row | None]] | None = None  # that player's, wherever it stands
     flags: bool = False  # whoever asks may see them
+    entitled: Callable[[], Awaitable[bool]] | None = None  # whether that is so still: keys expire and are revoked
 
 
 class Reader:
@@ -143,6 +145,7 @@ class Hub:
         self._channels: dict[int, Channel] = {}
         self._flags: dict[int, FlagRing] = {}  # by game
         self._serial = itertools.count()
+        self._auditors: dict[Reader, Callable[[], Awaitable[bool]]] = {}
         self._open = 0
         self._closing = False
 
@@ -216,6 +219,8 @@ class Hub:
             reader.write(line.wire.pack(opening))
         channel.ring.resume(place, wish.resume)
         channel.apart.add(reader)
+        if wish.entitled is not None and not reader.ended:
+            self._auditors[reader] = wish.entitled
         self._write(reader)
         if self._closing:
             reader.end()
@@ -228,6 +233,7 @@ class Hub:
         """Forget a reader whose connection is lost."""
         self._open -= 1
         reader.ended = True
+        self._auditors.pop(reader, None)
         reader.channel.forget(reader)
         if reader.task is not None:
             reader.task.cancel()
@@ -317,6 +323,14 @@ class Hub:
             self.cut()
             if second % HEARTBEAT_S == 0:
                 self.beat()
+
+    async def recheck(self) -> None:
+        """End the streams of those who see flags by a key that is good no more, until cancelled."""
+        while True:
+            await asyncio.sleep(RECHECK_S)
+            for reader, entitled in list(self._auditors.items()):
+                if not await entitled():
+                    reader.end()
 
     def beat(self) -> None:
         """Send every reader that is not busy a sign of life."""

@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 
 from indexer.api.params import PATHS, SocketQuery
-from indexer.api.stream import MESSAGES, STREAM_ERRORS, Wishes, full
+from indexer.api.stream import MESSAGES, STREAM_ERRORS, Presented, Wishes, full, presented
 from indexer.frames import WEBSOCKET
 from indexer.reading import Reading
 from indexer.stream import Hub, Wish
@@ -87,7 +87,7 @@ class Sockets:
         """Begin the stream."""
         board = self._wishes.board(call)
         line = SocketLine(call, receive, send)
-        wish = self._wishes.of(call, call.query.after or "", call.query.player, call.credential)
+        wish = self._wishes.of(call, call.query.after or "", call.query.player, presented(call))
         await receive()  # `websocket.connect`
         if call.query.hello is not None:
             try:
@@ -105,8 +105,8 @@ class Sockets:
         """Return what the client says it wishes; an error where it does not say so as it should."""
         await line.accept()
         hello = await line.hello()
-        credential = call.credential if hello.key is None else await call.identify(hello.key)
-        return self._wishes.of(call, hello.after or call.query.after or "", call.query.player, credential)
+        by = presented(call) if hello.key is None else Presented(hello.key, await call.identify(hello.key))
+        return self._wishes.of(call, hello.after or call.query.after or "", call.query.player, by)
 
     def operations(self) -> list[Operation]:
         """Return the declaration."""

@@ -4,6 +4,7 @@ Touches HTTP through ASGI only; the writing is done by `indexer.stream`.
 """
 
 from functools import partial
+from typing import NamedTuple
 
 from indexer.api.params import LIST_ERRORS, PATHS, Player, StreamQuery, address
 from indexer.frames import SSE, parse_event_id
@@ -64,6 +65,34 @@ class SseLine:
         await self._send({"type": "http.response.start", "status": 200, "headers": HEADERS})
 
 
+class Presented(NamedTuple):
+    """A key that a reader brought, and whose it is."""
+
+    key: str
+    credential: Credential
+
+
+def presented(call: Call) -> Presented | None:
+    """Return the key in the headers, if there is one."""
+    if call.credential is None:
+        return None
+    return Presented(call.headers[b"authorization"].decode("latin-1").partition(" ")[2].strip(), call.credential)
+
+
+def _sees_flags(credential: Credential, game_id: str) -> bool:
+    return credential.role in FLAG_READERS and credential.game_id in {None, game_id}
+
+
+async def _entitled(call: Call, key: str) -> bool:
+    """Return whether a key lets its owner see flags still; while nobody can tell, it does."""
+    try:
+        return _sees_flags(await call.identify(key), call.path["gameId"])
+    except CallerError as error:
+        return error.code != "NOT_AUTHENTICATED"
+    except WorldError:
+        return True
+
+
 class Wishes:
     """Reads what a stream's reader asks for, the same on every transport."""
 
@@ -74,15 +103,16 @@ class Wishes:
         """Return the number of the board in the path; CallerError GAME_UNKNOWN or BOARD_UNKNOWN."""
         return self._reading.board(call.path["gameId"], call.path["board"]).number
 
-    def of(self, call: Call, after: str, player: Player | None, credential: Credential | None) -> Wish:
+    def of(self, call: Call, after: str, player: Player | None, by: Presented | None) -> Wish:
         """Return the wish; CallerError PLAYER_INVALID."""
         game_id = call.path["gameId"]
-        flags = credential is not None and credential.role in FLAG_READERS and credential.game_id in {None, game_id}
+        flags = by is not None and _sees_flags(by.credential, game_id)
+        entitled = partial(_entitled, call, by.key) if by is not None and flags else None
         if player is None:
-            return Wish(parse_event_id(after), flags=flags)
+            return Wish(parse_event_id(after), flags=flags, entitled=entitled)
         raw = address(player, "?player")
         own_row = partial(self._row, game_id, call.path["board"], raw)
-        return Wish(parse_event_id(after), checksummed(raw), own_row, flags)
+        return Wish(parse_event_id(after), checksummed(raw), own_row, flags, entitled)
 
     async def _row(self, game_id: str, board: str, player: bytes) -> Row | None:
         try:
@@ -107,7 +137,7 @@ class Streams:
         """Begin the stream."""
         board = self._wishes.board(call)
         last = call.headers.get(b"last-event-id", b"").decode("latin-1") or call.query.after or ""
-        wish = self._wishes.of(call, last, call.query.player, call.credential)
+        wish = self._wishes.of(call, last, call.query.player, presented(call))
         if not await self._hub.serve(board, SseLine(call, send), wish):
             raise full()
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -12,7 +13,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from indexer import stream
 from relay.api.operations import Credential
+from relay.errors import WorldError
 from relay.socket import MESSAGE_MAX
 from tests.harness.sse import Stream
 from tests.indexer.fake_chain import FakeChain
@@ -144,6 +147,46 @@ def test_flags_are_for_those_who_audit_the_game(serving: Serving, key: str, sees
     assert seqs == list(range(seqs[0], seqs[0] + 3))
 
 
+def test_who_audits_by_a_key_that_is_revoked_hears_no_more(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both transports; another auditor's stream and one without a key go on, also while keys cannot be looked up."""
+    monkeypatch.setattr(stream, "RECHECK_S", 0.02)
+    keys, away = dict(KEYS), False
+
+    async def authenticate(token: str) -> Credential | None:
+        if away:
+            raise WorldError("STORE_UNAVAILABLE", "The database is away.")
+        return keys.get(token)
+
+    serving = Serving(sqlite_url, FakeChain(), authenticate=authenticate)
+    auditor, admin = ({"Authorization": f"Bearer {key}"} for key in ("auditor", "admin"))
+    try:
+        with (
+            opened(serving, headers=auditor) as first,
+            opened(serving, "?hello=wait") as second,
+            opened(serving, headers=admin) as other,
+            opened(serving) as anybody,
+            ExitStack() as stack,
+        ):
+            second.send(json.dumps({"key": "auditor"}))
+            request = urllib.request.Request(f"{serving.url}{BOARD}/stream", headers=auditor)
+            events = stack.enter_context(urllib.request.urlopen(request, timeout=10))
+            assert [told(client)["type"] for client in (first, second, other, anybody)] == ["snapshot"] * 4
+            away = True
+            time.sleep(0.1)
+            assert serving.service.hub.readers == 5
+            del keys["auditor"]
+            away = False
+            for client in (first, second):
+                with pytest.raises(ConnectionClosed):
+                    client.recv(5)
+            assert b"event: snapshot" in events.read()  # to its end
+            mine(serving, (PLAYERS[0], 5))
+            assert [told(client)["type"] for client in (other, anybody)] == ["score"] * 2
+            assert serving.service.hub.readers == 2
+    finally:
+        serving.stop()
+
+
 @pytest.mark.parametrize(
     ("path", "status", "code"),
     [
@@ -232,7 +275,7 @@ def test_who_asks_for_pongs_and_takes_none_is_not_heard_without_end(serving: Ser
 
         async def held() -> list[int]:
             left = serving._server.server_state.connections
-            return [connection.transport.get_write_buffer_size() for connection in left]  # type: ignore[union-attr]
+            return [connection.transport.get_write_buffer_size() for connection in left]
 
         assert max(serving.do(held())) < 2**20
 
