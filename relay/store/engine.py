@@ -97,6 +97,8 @@ class Database:
 def open_database(url: str) -> Database:
     """Open `url` (`sqlite:///path` or `postgresql://…`, driver psycopg 3); creates no tables.
 
+    Values of statements stay out of the errors' texts, and so out of logs: some are secrets.
+
     Raises:
         ValueError: not a URL, or of another database or an in-memory SQLite, which no restart survives.
         OSError: the folder of a SQLite file cannot be made.
@@ -104,7 +106,7 @@ def open_database(url: str) -> Database:
     parsed = _parsed(url)
     backend = parsed.get_backend_name()
     if backend == "postgresql":
-        engine = create_engine(parsed, pool_size=READ_THREADS + 4, pool_pre_ping=True)
+        engine = create_engine(parsed, pool_size=READ_THREADS + 4, pool_pre_ping=True, hide_parameters=True)
         # Many rows as one statement, not as a pipeline: half the server's work per row, and a pipeline of psycopg ends
         # with a Flush, after which the server no longer counts how long it has been idle (see _postgresql_connect).
         engine.dialect.use_insertmanyvalues_wo_returning = True
@@ -112,8 +114,12 @@ def open_database(url: str) -> Database:
         return Database(engine)
     if backend != "sqlite" or parsed.database in (None, "", ":memory:"):
         raise ValueError(f"unsupported database {backend!r}: use sqlite:///file or postgresql://…")
-    Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, pool_size=READ_THREADS + 4, connect_args={"check_same_thread": False})
+    file = Path(str(parsed.database))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if not file.exists():  # it will hold payload keys and secrets of seeds; its log gets the same mode
+        file.touch(mode=0o600)
+    threads = {"check_same_thread": False}
+    engine = create_engine(parsed, pool_size=READ_THREADS + 4, connect_args=threads, hide_parameters=True)
     event.listen(engine, "connect", _sqlite_connect)
     event.listen(engine, "begin", _sqlite_begin)
     return Database(engine)
