@@ -20,6 +20,7 @@ __all__ = ["Action", "By", "Pause", "actions", "pause", "paused", "record", "req
 
 
 VOIDABLE = ("reserved", "live")
+OF_SENDERS = ("pause", "resume", "void", "retry")  # other decisions are recorded here, too, and shown elsewhere
 
 
 class By(NamedTuple):
@@ -129,8 +130,9 @@ def retry(c: Connection, submission_id: str, by: By) -> None:
 
 
 def actions(c: Connection, limit: int) -> list[Action]:
-    """Return the newest decisions, newest first."""
-    rows = select(*operator_actions.c).order_by(operator_actions.c.seq.desc()).limit(limit)
+    """Return the newest decisions about senders, newest first."""
+    chosen = operator_actions.c.action.in_(OF_SENDERS)
+    rows = select(*operator_actions.c).where(chosen).order_by(operator_actions.c.seq.desc()).limit(limit)
     return [Action(*row) for row in c.execute(rows)]
 
 
