@@ -30,6 +30,7 @@ from relay.api.round_documents import (
     tournament_document,
 )
 from relay.api.rounds import BODY_ERRORS, KEY_ERRORS, RoundParts
+from relay.api.shared_reads import SharedReads
 from relay.errors import CallerError, FieldError, PayloadError, WorldError
 from relay.games import Game
 from relay.round_desk import ID_BYTES
@@ -74,6 +75,7 @@ class Tournaments:
 
     def __init__(self, parts: RoundParts) -> None:
         self._parts = parts
+        self._rankings: SharedReads[StandingsDocument] = SharedReads()  # each looks at every round of a tournament
 
     async def create(self, call: Call) -> Answer:
         """Make a tournament; the same again finds it."""
@@ -162,7 +164,8 @@ class Tournaments:
             over = final(found, waiting, now_ms)
             return StandingsDocument(found.id, found.game_id, "final" if over else "provisional", waiting, shown, more)
 
-        return answer(await self._parts.read(job))
+        question = (wanted, query.limit, query.cursor)
+        return answer(await self._rankings.ask(question, lambda: self._parts.read(job)))
 
     async def cancel(self, call: Call) -> Answer:
         """Call a tournament off; again changes nothing."""
