@@ -1,7 +1,9 @@
 """What is decided about a provider's answers without asking anybody: logs, ranges, ancestors, readiness, evidence."""
 
 import asyncio
+import gzip
 import json
+import tracemalloc
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -163,6 +165,35 @@ def test_evidence_over_http_is_found_or_not_but_never_an_error() -> None:
         await nobody.close()
 
     asyncio.run(with_server(relay, work))
+
+
+def test_whoever_publishes_at_length_what_nobody_asked_for_fills_no_memory() -> None:
+    """Long lies, a bomb, a way to somewhere else: nothing of it is believed, and little of it is held."""
+    hashes, bomb, went = [bytes([number]) * 32 for number in range(100)], gzip.compress(bytes(2**26)), []
+    lie = b"x" * (2**20 - 1)
+
+    async def liar(request: web.Request) -> web.Response:
+        number = int(request.path.rpartition("0x")[2][:2] or "0", 16)
+        if request.path == "/elsewhere":
+            went.append(number)
+        if number % 10 == 0:
+            return web.Response(status=302, headers={"Location": "/elsewhere"})
+        if number % 10 == 1:
+            return web.Response(body=bomb, headers={"Content-Encoding": "gzip"})
+        return web.Response(body=lie)
+
+    async def work(url: str) -> None:
+        source = HttpEvidence(url)
+        tracemalloc.start()
+        try:
+            assert (await source.bodies(hashes)).found == {}
+            assert tracemalloc.get_traced_memory()[1] < 60 * 2**20
+        finally:
+            tracemalloc.stop()
+            await source.close()
+
+    asyncio.run(with_server(liar, work))
+    assert went == []
 
 
 REFUSALS = [
