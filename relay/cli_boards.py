@@ -6,12 +6,9 @@ Parses arguments, calls, prints.
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from relay.cli_options import DatabaseUrl, Home, console, read_settings
-
-LIST_WIDTH = 160
+from relay.cli_options import DatabaseUrl, Home, console, read_settings, show
 
 boards = typer.Typer(help="Boards: list, set, delete. They are made anew from all scores.", no_args_is_help=True)
 GameId = Annotated[str, typer.Argument(help="The game's id.")]
@@ -30,7 +27,7 @@ def listing(home: Home = None, database_url: DatabaseUrl = None) -> None:
         where = "in the settings" if shown.origin == "file" else "here"
         ranked = (config.operator, config.order, config.ties, config.season, capacity)
         table.add_row(shown.game_id, config.name, *map(str, ranked), where, shown.state)
-    Console(highlight=False, soft_wrap=True, width=max(console.width, LIST_WIDTH)).print(table)
+    show(table)
 
 
 @boards.command("set")

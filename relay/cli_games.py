@@ -6,12 +6,9 @@ Parses arguments, calls, prints.
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from relay.cli_options import DatabaseUrl, Home, console, read_settings
-
-LIST_WIDTH = 160
+from relay.cli_options import DatabaseUrl, Home, console, read_settings, show
 
 games = typer.Typer(
     help="Games: list, show, set, origins. Running relays follow within a second.", no_args_is_help=True
@@ -28,7 +25,7 @@ def listing(home: Home = None, database_url: DatabaseUrl = None) -> None:
     for game in listed(read_settings(home=home, database_url=database_url)):
         where = "in the settings" if game.version is None else f"version {game.version}"
         table.add_row(game.game_id, str(game.table["ruleset"]), where, game.at, game.actor)
-    Console(highlight=False, soft_wrap=True, width=max(console.width, LIST_WIDTH)).print(table)  # nothing is cut off
+    show(table)
 
 
 @games.command("show")

@@ -8,13 +8,11 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from relay.cli_options import DatabaseUrl, Home, complaints, console, read_settings
+from relay.cli_options import DatabaseUrl, Home, complaints, console, read_settings, show
 from relay.errors import CallerError
 
-LIST_WIDTH = 160
 HOUR_MS = 3_600_000
 
 keys = typer.Typer(help="API keys: create, list, rotate, revoke. Only hashes are stored.", no_args_is_help=True)
@@ -57,8 +55,7 @@ def listing(home: Home = None, database_url: DatabaseUrl = None) -> None:
                 state = f"until {_day(key.expires_at_ms)}"
             columns = (key.id, f"{key.prefix}…", key.role, key.game_id or "every", key.name)
             table.add_row(*columns, _day(key.created_at_ms), _day(key.last_used_at_ms), state)
-    # Nothing is cut off, however narrow the terminal: id and prefix are what `revoke` takes.
-    Console(highlight=False, soft_wrap=True, width=max(console.width, LIST_WIDTH)).print(table)
+    show(table)
 
 
 @keys.command("rotate")

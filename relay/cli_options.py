@@ -10,6 +10,7 @@ import typer
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from rich.console import Console
+from rich.table import Table
 
 from relay.config import Settings, settings
 from relay.errors import StartupError
@@ -28,8 +29,15 @@ DevKeys = Annotated[
     bool, typer.Option("--dev-keys", help="Use the well-known test keys; refused unless the chain id is 31337.")
 ]
 
+LIST_WIDTH = 160
+
 console = Console(highlight=False, soft_wrap=True)
 complaints = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def show(table: Table) -> None:
+    """Print a list of which nothing is cut off, however narrow the terminal: other commands take what it shows."""
+    Console(highlight=False, soft_wrap=True, width=max(console.width, LIST_WIDTH)).print(table)
 
 
 def read_settings(**overrides: Any) -> Settings:

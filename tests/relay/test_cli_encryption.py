@@ -11,7 +11,7 @@ from relay.errors import StartupError
 from relay.store import encryption
 from relay.store.engine import open_database
 
-RUNNER = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1"})
+RUNNER = CliRunner(env={"COLUMNS": "60", "NO_COLOR": "1"})
 
 
 @pytest.fixture(autouse=True)
