@@ -114,14 +114,20 @@ class Rounds:
             except CallerError as refusal:  # kept as well: a refusal is an answer
                 return Kept(refusal.status, problem(refusal, call.request_id).body)
 
-        def job(c: Connection) -> Kept:
+        def job(c: Connection) -> Kept | CallerError:
             now_ms = parts.database.now_ms(c)
-            return once(c, claim, now_ms, partial(make, c, now_ms))
+            try:
+                return once(c, claim, now_ms, partial(make, c, now_ms))
+            except CallerError as reused:  # raised here, it would undo what others write in the same transaction
+                return reused
 
         try:
-            return await parts.writer.run(job)
+            kept = await parts.writer.run(job)
         except StoreUnavailableError:
             raise WorldError("STORE_UNAVAILABLE", "The round could not be stored; try again.") from None
+        if isinstance(kept, CallerError):
+            raise kept
+        return kept
 
     async def _game(self, call: Call, tournament_id: str | None) -> Game:
         games = self._parts.games

@@ -121,6 +121,23 @@ def test_the_escs_protocol(database_url: str, relay_at: Any) -> None:
     served(database_url, relay_at, scenario)
 
 
+def test_a_reused_idempotency_key_is_refused_beside_others(sqlite_url: str, relay_at: Any) -> None:
+    """Whoever sends one again and again does not keep others' rounds and scores from being committed together."""
+
+    async def scenario(server: Server) -> None:
+        calls = [
+            server.call("POST", "/api/rounds", {"playerId": f"p{number}", "idempotencyKey": "one"})
+            for number in range(20)
+        ]
+        told = await asyncio.gather(*calls)
+        assert sorted({(reply.status, reply.json.get("code")) for reply in told[1:]}) == [
+            (422, "IDEMPOTENCY_KEY_REUSED")
+        ]
+        assert (told[0].status, server.relay.writer.stats.alone) == (201, 0)
+
+    served(sqlite_url, relay_at, scenario)
+
+
 def test_submit_score_reports_a_round_as_documented(sqlite_url: str, relay_at: Any) -> None:
     """A score that its round holds has no receipt yet; a round's refusals are declared."""
 
