@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from relay.cli_options import DatabaseUrl, Home, console, read_settings, show
+from relay.cli_options import DatabaseUrl, Home, console, print_list, read_settings
 
 boards = typer.Typer(help="Boards: list, set, delete. They are made anew from all scores.", no_args_is_help=True)
 GameId = Annotated[str, typer.Argument(help="The game's id.")]
@@ -27,7 +27,7 @@ def listing(home: Home = None, database_url: DatabaseUrl = None) -> None:
         where = "in the settings" if shown.origin == "file" else "here"
         ranked = (config.operator, config.order, config.ties, config.season, capacity)
         table.add_row(shown.game_id, config.name, *map(str, ranked), where, shown.state)
-    show(table)
+    print_list(table)
 
 
 @boards.command("set")

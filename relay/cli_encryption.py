@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from relay.cli_options import DatabaseUrl, Home, console, read_settings, show
+from relay.cli_options import DatabaseUrl, Home, console, print_list, read_settings
 from relay.config import Settings
 from relay.errors import StartupError
 
@@ -35,7 +35,7 @@ def listing(game: GameId, home: Home = None, database_url: DatabaseUrl = None) -
         for key in listed(c, game):
             retired = "" if key.retired_at_ms is None else rfc3339(key.retired_at_ms)
             table.add_row(key.id, rfc3339(key.created_at_ms), key.created_by, retired, key.retired_by or "")
-    show(table)
+    print_list(table)
 
 
 @encryption.command("rotate")

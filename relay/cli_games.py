@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from relay.cli_options import DatabaseUrl, Home, console, read_settings, show
+from relay.cli_options import DatabaseUrl, Home, console, print_list, read_settings
 
 games = typer.Typer(
     help="Games: list, show, set, origins. Running relays follow within a second.", no_args_is_help=True
@@ -25,7 +25,7 @@ def listing(home: Home = None, database_url: DatabaseUrl = None) -> None:
     for game in listed(read_settings(home=home, database_url=database_url)):
         where = "in the settings" if game.version is None else f"version {game.version}"
         table.add_row(game.game_id, str(game.table["ruleset"]), where, game.at, game.actor)
-    show(table)
+    print_list(table)
 
 
 @games.command("show")

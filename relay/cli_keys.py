@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from relay.cli_options import DatabaseUrl, Home, complaints, console, read_settings, show
+from relay.cli_options import DatabaseUrl, Home, complaints, console, print_list, read_settings
 from relay.errors import CallerError
 
 HOUR_MS = 3_600_000
@@ -55,7 +55,7 @@ def listing(home: Home = None, database_url: DatabaseUrl = None) -> None:
                 state = f"until {_day(key.expires_at_ms)}"
             columns = (key.id, f"{key.prefix}…", key.role, key.game_id or "every", key.name)
             table.add_row(*columns, _day(key.created_at_ms), _day(key.last_used_at_ms), state)
-    show(table)
+    print_list(table)
 
 
 @keys.command("rotate")

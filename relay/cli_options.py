@@ -35,7 +35,7 @@ console = Console(highlight=False, soft_wrap=True)
 complaints = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def show(table: Table) -> None:
+def print_list(table: Table) -> None:
     """Print a list of which nothing is cut off, however narrow the terminal: other commands take what it shows."""
     Console(highlight=False, soft_wrap=True, width=max(console.width, LIST_WIDTH)).print(table)
 
