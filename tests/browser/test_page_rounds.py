@@ -235,3 +235,23 @@ def test_who_declines_in_the_wallet_stays_a_guest(context: BrowserContext, opera
     assert "tournament=" not in page.url
     page.evaluate("changeAccount()")  # another account is another player
     expect(page.get_by_role("button", name="Sign in with Ethereum")).to_be_visible()
+
+
+def test_names_never_become_markup(context: BrowserContext, operator: Operator, complaints: list[str]) -> None:
+    """Those of tournaments, which any game's server chooses, and those of players, which anybody does."""
+    cup, player = "<img src=x onerror=alert(1)>", "<svg/onload=alert(2)>"
+    made = operator.ask("POST", "/api/tournaments", {"name": cup, "gameId": "streambeat"})
+    rounds = f"/tournaments/{made['id']}/rounds"
+    started = operator.ask("POST", rounds, {"playerId": player}, {})
+    page = open_page(context, operator, made["id"])
+    page.wait_for_function(
+        "at => Date.now() > at", arg=datetime.fromisoformat(started["createdAt"]).timestamp() * 1e3 + 1e3
+    )
+    counts = {"score": 2652, "perfect": 45, "good": 12, "miss": 3, "combo": 42, "gameTime": 1000}
+    operator.ask("POST", f"{rounds}/{started['_id']}/end", counts, {})
+    page.reload()
+    expect(page.locator("#cup-title")).to_have_text(cup)
+    expect(page.locator("#arena")).to_contain_text(cup)
+    expect(page.locator("#cup-places")).to_contain_text(player)
+    expect(page.locator("[onerror], [onload]")).to_have_count(0)
+    assert complaints == []
