@@ -7,7 +7,7 @@ is no error: the score stands on the chain, and is shown without it.
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Annotated, NamedTuple, Protocol
 
 import aiohttp
 import msgspec
@@ -41,10 +41,13 @@ class EvidenceSource(Protocol):
 
 
 class Document(msgspec.Struct, rename="camel"):
-    """The two fields of an evidence document that standings show; the rest is skipped while parsing."""
+    """The two fields of an evidence document that standings show; the rest is skipped while parsing.
 
-    submission_id: str | None = None
-    evidence_level: int | None = None
+    Who can sign a score chooses its evidence, so the fields are no more than a row of any database holds.
+    """
+
+    submission_id: Annotated[str, msgspec.Meta(max_length=128, pattern=r"\A[!-~]*\Z")] | None = None
+    evidence_level: Annotated[int, msgspec.Meta(ge=0, le=9)] | None = None
 
 
 _decode = msgspec.json.Decoder(Document).decode
@@ -56,7 +59,7 @@ def read(evidence_hash: bytes, body: bytes) -> Evidence | None:
         return None
     try:
         document = _decode(body)
-    except msgspec.DecodeError:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return None
     return Evidence(document.submission_id, document.evidence_level)
 

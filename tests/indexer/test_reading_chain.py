@@ -127,6 +127,25 @@ def test_evidence_is_believed_only_if_it_is_what_was_asked_for() -> None:
     assert read(keccak(b"{"), b"{") is None
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"evidenceLevel":1000000000000000000000000000000}',
+        b'{"evidenceLevel":-5}',
+        b'{"evidenceLevel":32768}',
+        b'{"submissionId":"a\\u0000b"}',
+        b'{"submissionId":"' + b"a" * 129 + b'"}',
+        b'{"submissionId":"\xff"}',
+        b'{"submissionId":"\\ud800"}',
+    ],
+    ids=lambda body: body[:30].decode("latin-1"),
+)
+def test_evidence_made_to_stop_us_is_none(body: bytes) -> None:
+    """Its hash is right: whoever has a signer's key can name any bytes in a score."""
+    assert read(keccak(body), body) is None
+
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
