@@ -18,13 +18,13 @@ run: $(VENV)/.runtime ## set up and start the whole system on an embedded chain 
 test: contracts unit ## set up and run the whole suite, Solidity tests included
 
 unit: $(VENV)/.everything node_modules/.installed
-	$(NODE) $(BIN)/pytest -n 2 --dist loadfile -m "not benchmark and not slow"
+	$(NODE) $(BIN)/pytest -n 3 --dist loadfile -m "not benchmark and not slow"
 
 contracts: node_modules/.installed ## run the Solidity tests
 	$(NODE) npx --no-install hardhat test solidity
 
 test-slow: $(VENV)/.everything node_modules/.installed ## run what takes minutes: the full kill tests
-	$(NODE) $(BIN)/pytest -n 2 --dist loadfile -m slow
+	$(NODE) $(BIN)/pytest -n 3 --dist loadfile -m slow
 
 simulate: $(VENV)/.everything ## run the outbox's simulator for MINUTES (1) or SEEDS lives, from FIRST_SEED (0) on
 	@$(BIN)/python -m tests.simulator.simulate
