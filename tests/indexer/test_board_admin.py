@@ -120,6 +120,7 @@ def test_a_board_over_http(serving: Serving) -> None:
         ("created", "key_1", "count", ""), ("deleted", "key_1", "sum", "enough"),
         ("changed", "key_2", "sum", ""), ("created", "key_1", "best", "a race"),
     ]  # fmt: skip
+    assert admin(serving, "GET", f"{PATH}/%00/changes", key="auditor")[1]["changes"] == []
     boards = serving.get("/api/boards")[2]["boards"]
     assert [(one["board"], one["origin"], one["state"]) for one in boards] == [
         ("default", "file", "ready"), ("fast", "api", "ready"),
@@ -136,6 +137,8 @@ def test_a_board_over_http(serving: Serving) -> None:
         ("PUT", f"{PATH}/default", {"operator": "sum"}, "admin", (409, "BOARD_CONFIGURED")),
         ("DELETE", f"{PATH}/default", None, "admin", (409, "BOARD_CONFIGURED")),
         ("DELETE", f"{PATH}/x", None, "admin", (404, "BOARD_UNKNOWN")),
+        ("DELETE", f"{PATH}/def%00ault", None, "admin", (404, "BOARD_UNKNOWN")),  # what PostgreSQL takes in no text
+        ("GET", f"{PATH}/%00", None, "admin", (404, "BOARD_UNKNOWN")),
         ("PUT", "/api/boards/nothing/x", {}, "admin", (404, "GAME_UNKNOWN")),
         ("PUT", f"{PATH}/-x", {}, "admin", (400, "PATH_INVALID")),
         ("PUT", f"{PATH}/x", {"operator": "median"}, "admin", (400, "PAYLOAD_MALFORMED")),
