@@ -17,7 +17,6 @@ from indexer.reading import Reading
 from indexer.seasons import NEVER
 from indexer.store.board_admin import BoardRow, Change, Put
 from relay.api.operations import Answer, Call, Operation, Query, Response, answer
-from relay.api.pages import storable
 from relay.errors import CallerError, FieldError, PayloadError, WorldError
 from relay.store.engine import StoreUnavailableError
 from relay.strict_json import Request
@@ -141,12 +140,12 @@ class Boards:
     async def one(self, call: Call) -> Answer:
         """Return one board."""
         game = self._reading.game(call.path["gameId"])
-        return answer(_settings(game.game_id, await self._store.board(game.number, storable(call.path["board"]))))
+        return answer(_settings(game.game_id, await self._store.board(game.number, _storable(call.path["board"]))))
 
     async def put(self, call: Call) -> Answer:
         """Make a board, or make it another one."""
         game, actor = self._reading.game(call.path["gameId"]), _admin(call)
-        config, reason = _config(call.path["board"], call.body), storable(call.body.reason)
+        config, reason = _config(call.path["board"], call.body), _storable(call.body.reason)
         try:
             done = await self._store.put_board(game.number, config, actor, reason)
         except StoreUnavailableError:
@@ -159,9 +158,9 @@ class Boards:
     async def delete(self, call: Call) -> Answer:
         """Remove a board."""
         game, actor = self._reading.game(call.path["gameId"]), _admin(call)
-        reason = storable(call.query.reason)
+        reason = _storable(call.query.reason)
         try:
-            await self._store.delete_board(game.number, storable(call.path["board"]), actor, reason)
+            await self._store.delete_board(game.number, _storable(call.path["board"]), actor, reason)
         except StoreUnavailableError:
             raise _not_stored() from None
         self._changed()
@@ -169,7 +168,7 @@ class Boards:
 
     async def changes(self, call: Call) -> Answer:
         """Return who changed a board."""
-        game, name = self._reading.game(call.path["gameId"]), storable(call.path["board"])
+        game, name = self._reading.game(call.path["gameId"]), _storable(call.path["board"])
         _admin(call)
         found = await self._store.board_changes(game.number, name, CHANGES)
         return answer(BoardChanges(game.game_id, name, [_change(one) for one in found]))
@@ -232,6 +231,10 @@ def _config(name: str, body: BoardRequest) -> BoardConfig:
     except BoardError as wrong:  # of what the type cannot say, only the season is left
         detail = f"The {wrong}."
         raise PayloadError(detail, [FieldError("/season", "FIELD_INVALID", detail)]) from None
+
+
+def _storable(text: str) -> str:
+    return text.replace("\0", "\ufffd")  # PostgreSQL's texts hold every character but this one
 
 
 def _not_stored() -> WorldError:
