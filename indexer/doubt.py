@@ -24,6 +24,7 @@ from relay.rules.verdict import Result, Verdict
 EVIDENCE_TYPE = "fairscore-evidence@1"
 ACTION = "score"  # of the flags
 CLAIM_EXTRAS = ("deadline", "roundId", "signature")  # what evidence writes into the claim beside the ruleset's own
+TEXT_MAX = 500  # characters of evidence that a flag repeats
 SIGNER_PATIENCE_S = 3.0  # a relay that just changed its key says so within a second
 SILENT_PATIENCE_S = 300.0  # evidence that cannot be asked for this long is as good as none
 
@@ -189,16 +190,26 @@ def _difference(event: Event, document: Document) -> Doubt | None:
     return None
 
 
-def _recomputed(event: Event, document: Document, rules: BoundRuleset) -> Doubt | None:
-    numbers: dict[str, int | str] = {"submissionId": document.submission_id}
+def _judged(event: Event, document: Document, rules: BoundRuleset) -> Verdict | str:
+    """Return what the rules say about the play, or why they can say nothing."""
     ruleset = rules.ruleset
     fields = {field.encode_name for field in msgspec.structs.fields(ruleset.claim)}
     claim = {name: value for name, value in document.claim.items() if name in fields or name not in CLAIM_EXTRAS}
     try:
         play = msgspec.convert(claim, ruleset.claim)
     except msgspec.ValidationError as error:
-        return Doubt("RECOMPUTATION_DIFFERS", f"The claim is not one of {ruleset.id}: {error}", numbers)
-    verdict = rules.judge(play, Context(event.player, (), "signature" in document.claim))
+        return f"The claim is not one of {ruleset.id}: {error}"
+    try:
+        return rules.judge(play, Context(event.player, (), "signature" in document.claim))
+    except Exception as error:  # noqa: BLE001 - rules of others: what they fail at must not keep the rest from a look
+        return f"The rules cannot judge the play ({type(error).__name__})"
+
+
+def _recomputed(event: Event, document: Document, rules: BoundRuleset) -> Doubt | None:
+    numbers: dict[str, int | str] = {"submissionId": document.submission_id}
+    ruleset, verdict = rules.ruleset, _judged(event, document, rules)
+    if isinstance(verdict, str):
+        return Doubt("RECOMPUTATION_DIFFERS", verdict, numbers)
     if verdict.refusal is not None:
         reason = f"The rules refuse the play: {verdict.refusal.reason}"
         return Doubt("RECOMPUTATION_DIFFERS", reason, {**numbers, "check": verdict.refusal.code})
@@ -254,7 +265,9 @@ def rules_of(document: bytes, rules_hash: bytes) -> BoundRuleset:
         value = msgspec.json.decode(document)
         switches = {check["code"]: check["mode"] for check in value["checks"]}
         bound = bind(value["id"], value["parameters"], switches)
-    except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
+    except RulesetError:
+        raise
+    except (msgspec.MsgspecError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise RulesetError("the rules that the contract publishes are not a ruleset's document") from None
     if bound.hash != rules_hash:
         raise RulesetError(f"this program has another version of {bound.ruleset.id}")
@@ -280,9 +293,14 @@ def flag_of(event: Event, doubt: Doubt) -> Flag:
         "roundId": str(event.round_id),
         "evidenceHash": "0x" + event.evidence_hash.hex(),
         "txHash": "0x" + event.tx_hash.hex(),
-        **doubt.numbers,
+        **{name: _plain(number) if isinstance(number, str) else number for name, number in doubt.numbers.items()},
     }
     severity = DOUBT_KINDS[doubt.code].severity
     subject = f"{event.game_id}:{event.round_id}"
     player = "0x" + event.player.hex()
-    return Flag(event.game_id, player, ACTION, doubt.code, severity, doubt.reason, "score", subject, context)
+    return Flag(event.game_id, player, ACTION, doubt.code, severity, _plain(doubt.reason), "score", subject, context)
+
+
+def _plain(text: str) -> str:
+    """Return what a forger may have written so that every database takes it, and an auditor can read it."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text[:TEXT_MAX])

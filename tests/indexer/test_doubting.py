@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 
 import tests.indexer.fake_chain as fakes
+from indexer.doubt import rules_of
 from indexer.doubt_rules import Rules
 from indexer.doubting import Doubting, DoubtPlan
 from indexer.follower import Plan
 from indexer.messages import checksummed
 from indexer.store.doubt_access import DoubtTables
+from relay.canonical import canonical_ascii
 from relay.keccak import keccak
+from relay.rules.ruleset import RulesetError
 from relay.store.engine import Database, open_database
 from relay.store.flags import FlagFilter, list_flags
 from relay.store.migrate import upgrade
@@ -181,6 +184,49 @@ def test_evidence_of_another_score_or_used_twice_is_disputed_at_once(play_out: C
         assert again == honest
 
     play_out(scenario)
+
+
+def test_evidence_made_to_stop_doubt_is_disputed_and_the_rest_is_looked_at(
+    play_out: Callable[[Scenario], None],
+) -> None:
+    """Texts that PostgreSQL does not take, texts without end, numbers beyond any column; an honest score behind it."""
+
+    async def scenario(at: Doubtful, shelf: Shelf) -> None:
+        honest = json.loads(shelf.behind[shelf.play(ALICE, 40, published=False)])
+        claim = honest["claim"]
+        forged = [
+            {**honest, "gameId": "a\0b"},
+            {**honest, "type": "x" * 1_000_000},
+            {**honest, "score": 10**4_000},
+            {**honest, "submissionId": "\0", "outcome": "\0"},
+            {**honest, "claim": {**claim, "a\0b": 1}},
+            {**honest, "claim": {**claim, "perfect": 10**400}},
+        ]
+        for number, document in enumerate(forged):
+            score = honest["score"] + (number < 4)
+            body = canonical_ascii({**document, "player": "0x" + bytes([9, number]).hex() * 10})
+            shelf.publish(body)
+            shelf.behind[bytes([9, number]) * 10, score] = body
+            at.fake.submit(GAME, [(bytes([9, number]) * 10, score)])
+            at.fake.mine()
+        at.fake.submit(GAME, [(BOB, 7)])
+        at.fake.mine()
+        await at.look()
+        await at.patience()
+        assert set(at.flags()) == {"EVIDENCE_MISMATCH", "RECOMPUTATION_DIFFERS", "EVIDENCE_MISSING"}
+        assert await at.tables.counts() == (0, len(forged) + 1)
+
+    play_out(scenario)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [b"[" * 100_000, b'{"id":"\xff"}', b"null", b'{"id":"streambeat-counts@1","parameters":"x","checks":[]}'],
+    ids=lambda document: document[:40].decode("latin-1"),
+)
+def test_rules_made_to_stop_doubt_are_no_rules(document: bytes) -> None:
+    with pytest.raises(RulesetError):
+        rules_of(document, keccak(document))
 
 
 def test_an_unknown_signer_is_disputed_until_a_relay_says_that_it_signs_so(
