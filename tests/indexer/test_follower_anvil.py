@@ -50,7 +50,7 @@ def play(twin: Twin, random: Random, forks: bool) -> None:
 
 async def facts_of(chain: Rpc | FakeChain, height: int) -> list[object]:
     """What the logs of a whole chain say, without the hashes that name its blocks and transactions."""
-    times = {header.number: 0 for header in await chain.headers(range(height + 1)) if header is not None}
+    times = {header.number: header.time_s for header in await chain.headers(range(height + 1)) if header is not None}
     found: list[object] = []
     for fact in decode(await chain.logs(0, height), chain.contract, times):
         match fact:
