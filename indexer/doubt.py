@@ -20,6 +20,7 @@ from relay.rounds import CONFIRMED_LEVEL
 from relay.rules.registry import bind
 from relay.rules.ruleset import BoundRuleset, Context, RulesetError
 from relay.rules.verdict import Result, Verdict
+from relay.strict_json import nested_deeply
 
 EVIDENCE_TYPE = "fairscore-evidence@1"
 ACTION = "score"  # of the flags
@@ -166,6 +167,8 @@ def _published(event: Event, body: bytes | Missing, document: Document | None) -
 
 def read(body: bytes) -> Document | None:
     """Return the evidence of a score; None if `body` is something else, or not written canonically."""
+    if nested_deeply(body):
+        return None
     try:
         value = msgspec.json.decode(body)
         return msgspec.convert(value, Document) if canonical_ascii(value) == body else None
@@ -261,6 +264,8 @@ def rules_of(document: bytes, rules_hash: bytes) -> BoundRuleset:
     """
     if keccak(document) != rules_hash:
         raise RulesetError("what is published under the rules' hash is another document")
+    if nested_deeply(document):
+        raise RulesetError("the rules that the contract publishes are nested too deeply to be a ruleset's")
     try:
         value = msgspec.json.decode(document)
         switches = {check["code"]: check["mode"] for check in value["checks"]}

@@ -14,6 +14,7 @@ import msgspec
 
 from indexer.fold import Evidence
 from relay.keccak import keccak
+from relay.strict_json import nested_deeply
 
 SIDE_BY_SIDE = 16
 BODY_MAX = 2 * 1024 * 1024  # bytes: a replay's evidence is at most 1 MiB
@@ -55,7 +56,7 @@ _decode = msgspec.json.Decoder(Document).decode
 
 def read(evidence_hash: bytes, body: bytes) -> Evidence | None:
     """Return what a document says; None if it is not the one with this hash, or not one of evidence."""
-    if keccak(body) != evidence_hash:
+    if keccak(body) != evidence_hash or nested_deeply(body):
         return None
     try:
         document = _decode(body)

@@ -4,6 +4,7 @@ May read the key file and the password file it is given. The key never appears i
 """
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -45,7 +46,10 @@ class LocalSigner:
         if password_path is None:
             raise KeyFileError(f"{path} is an encrypted keystore: name the file that holds its password")
         password = read_private(password_path).rstrip("\r\n")
+        allowed = sys.getrecursionlimit()
         from eth_account import Account  # noqa: PLC0415 - a third of a second to load, and only keystores need it
+
+        sys.setrecursionlimit(allowed)  # loading it allows depths at which a parser ends the process, not the parsing
 
         try:
             secret = bytes(Account.decrypt(json.loads(text), password))

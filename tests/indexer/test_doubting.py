@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import tests.indexer.fake_chain as fakes
-from indexer.doubt import rules_of
+from indexer.doubt import read, rules_of
 from indexer.doubt_rules import Rules
 from indexer.doubting import Doubting, DoubtPlan
 from indexer.follower import Plan
@@ -360,3 +360,8 @@ def test_two_thousand_scores_a_second_are_judged(play_out: Callable[[Scenario], 
         assert len(plays) / taken_s > 400
 
     play_out(scenario)
+
+
+def test_evidence_nested_without_end_is_no_evidence() -> None:
+    """No parser goes down there: where a library has raised the limit of recursion, that would end the process."""
+    assert read(b'{"claim":' + b"[" * 500_000 + b"]" * 500_000 + b"}") is None

@@ -3,6 +3,8 @@
 import copy
 import json
 import pickle
+import subprocess
+import sys
 import traceback
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from relay.keccak import checksum_address, keccak
 from relay.private_file import KeyFileError
 from relay.signer import LocalSigner
 
+ROOT = Path(__file__).resolve().parents[2]
 SECRET = keccak(b"a secret of this test")
 ADDRESS = Account.from_key(SECRET).address
 
@@ -42,6 +45,18 @@ def test_keystores(tmp_path: Path, kdf: Any, iterations: int) -> None:
         LocalSigner.from_key_file(store, wrong)
     with pytest.raises(KeyFileError, match="open to other users"):
         LocalSigner.from_key_file(store, key_file(tmp_path, "correct horse", 0o644, "open"))
+
+
+def test_reading_a_keystore_allows_no_deeper_recursion(tmp_path: Path) -> None:
+    """The library that reads it raises the limit to where hostile JSON ends a process, in this process already."""
+    store = key_file(tmp_path, json.dumps(Account.encrypt(SECRET, "hush", kdf="pbkdf2", iterations=1)))
+    password = key_file(tmp_path, "hush", name="password")
+    program = (
+        "import sys; from pathlib import Path; from relay.signer import LocalSigner; before = sys.getrecursionlimit(); "
+        "LocalSigner.from_key_file(*map(Path, sys.argv[1:])); print(sys.getrecursionlimit() - before)"
+    )
+    command = [sys.executable, "-c", program, str(store), str(password)]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout == "0\n"
 
 
 @pytest.mark.parametrize(
