@@ -69,9 +69,12 @@ def _raised(desk: Desk, slot: Slot, seen: Seen, *, void: bool) -> Order | None:
 
 
 async def sign(desk: Desk, orders: Sequence[Order], head: int) -> list[NewAttempt]:
-    """Make attempts and commit them; nothing is sent here. A signer that is away leaves the rest unsigned."""
+    """Make attempts and commit them; nothing is sent here. A signer that is away leaves the rest unsigned.
+
+    Returns those that may be sent: a batch of which a score was revoked before anything was signed is voided instead.
+    """
     made: list[NewAttempt] = []
-    effects: list[Effect] = []
+    effects: dict[bytes, Effect] = {}
     for order in orders:
         slot, batch = order.slot, await desk.batch(order.slot.batch_id)
         to, data, gas = await _content(desk, order, batch)
@@ -84,16 +87,18 @@ async def sign(desk: Desk, orders: Sequence[Order], head: int) -> list[NewAttemp
         effect = NO_EFFECT if order.void else desk.cargo(batch).sent(batch, tx_hash)
         made.append(NewAttempt(slot.nonce, raw, Attempt(tx_hash, order.bid, gas, head, order.void), effect.move))
         if not slot.attempts:
-            effects.append(effect)
+            effects[tx_hash] = effect
     if not made:
         return []
     desk.hook("record")
-    await desk.store.record_attempts(made)
+    stored = await desk.store.record_attempts(made)
     desk.hook("recorded")
-    _count(desk, orders[: len(made)])
-    for effect in effects:
-        desk.tell(effect)
-    return made
+    nonces = {item.nonce for item in stored}
+    _count(desk, [order for order in orders if order.slot.nonce in nonces])
+    for item in stored:
+        if (first := effects.get(item.attempt.tx_hash)) is not None:
+            desk.tell(first)
+    return stored
 
 
 def _count(desk: Desk, orders: Sequence[Order]) -> None:

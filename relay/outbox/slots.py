@@ -53,7 +53,7 @@ class Slot:
     tx_hash: bytes | None = None
     block_number: int | None = None
     block_hash: bytes | None = None
-    void_by: str | None = None  # who asked for it to be voided
+    void_by: str | None = None  # who asked for it to be voided: an operator, or a revocation before anything was signed
 
     def attempt(self, tx_hash: bytes) -> Attempt:
         """The attempt with this hash."""

@@ -22,7 +22,7 @@ from relay.store.writer import Writer
 
 __all__ = [
     "ChainMismatchError", "Change", "Landed", "LeaseLostError", "Move", "NewAttempt", "OutboxStore",
-    "Pause", "SealConflictError", "Sealed", "StoredBatch",
+    "Pause", "SealConflictError", "Sealed", "StoredBatch", "WithdrawnError",
 ]  # fmt: skip
 
 # A literal, because both databases use a partial index only for its own words.
@@ -34,6 +34,10 @@ Move: TypeAlias = Callable[[Connection, int], None]
 
 class SealConflictError(Exception):
     """An item of the batch is not waiting any more. Raised by a claim before it changes anything."""
+
+
+class WithdrawnError(Exception):
+    """An item must not be sent any more, and nothing that carries it was signed before. Raised by a first `sent`."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,10 @@ class Sealed:
 
 @dataclass(frozen=True)
 class NewAttempt:
-    """A signed transaction to be stored before it is sent. `move` runs when it is its slot's first."""
+    """A signed transaction to be stored before it is sent. `move` runs when it is its slot's first.
+
+    It may raise WithdrawnError then: the transaction is forgotten, and its nonce is to be voided.
+    """
 
     nonce: int
     raw: bytes
@@ -244,31 +251,36 @@ class OutboxStore:
         c.execute(batch_scores.insert(), items)
         return batch_id
 
-    async def record_attempts(self, made: Sequence[NewAttempt]) -> None:
-        """Store signed transactions; a first attempt makes its slot live."""
-        await self._writer.run(partial(self._record_attempts, self._epoch, made))
+    async def record_attempts(self, made: Sequence[NewAttempt]) -> list[NewAttempt]:
+        """Store signed transactions; a first attempt makes its slot live. Returns those that may be sent."""
+        return await self._writer.run(partial(self._record_attempts, self._epoch, made))
 
-    def _record_attempts(self, epoch: int, made: Sequence[NewAttempt], c: Connection) -> None:
+    def _record_attempts(self, epoch: int, made: Sequence[NewAttempt], c: Connection) -> list[NewAttempt]:
         now = self._fence(epoch, c)
-        rows = [
-            {
-                **vars(self._key),
-                "tx_hash": item.attempt.tx_hash,
-                "nonce": item.nonce,
-                "raw": item.raw,
-                "gas_limit": item.attempt.gas_limit,
-                "fee_wei_max": item.attempt.bid.fee_max,
-                "tip_wei_max": item.attempt.bid.tip_max,
-                "created_at_ms": now,
-                "created_at_block": item.attempt.created_at_block,
-                "void": int(item.attempt.void),
-            }
-            for item in made
-        ]
-        c.execute(attempts.insert(), rows)
-        for item in made:
-            if self._set_slot(c, item.nonce, "reserved", state="live"):
-                item.move(c, now)
+        return [item for item in made if self._record_attempt(item, now, c)]
+
+    def _record_attempt(self, item: NewAttempt, now: int, c: Connection) -> bool:
+        row = {
+            **vars(self._key),
+            "tx_hash": item.attempt.tx_hash,
+            "nonce": item.nonce,
+            "raw": item.raw,
+            "gas_limit": item.attempt.gas_limit,
+            "fee_wei_max": item.attempt.bid.fee_max,
+            "tip_wei_max": item.attempt.bid.tip_max,
+            "created_at_ms": now,
+            "created_at_block": item.attempt.created_at_block,
+            "void": int(item.attempt.void),
+        }
+        try:
+            with c.begin_nested():
+                c.execute(attempts.insert(), [row])
+                if self._set_slot(c, item.nonce, "reserved", state="live"):
+                    item.move(c, now)
+        except WithdrawnError as error:
+            self._set_slot(c, item.nonce, "reserved", void_requested_at_ms=now, void_by=str(error))
+            return False
+        return True
 
     def _set_slot(self, c: Connection, nonce: int, was: str, **values: object) -> bool:
         chosen = (*self._mine, slots.c.nonce == nonce, slots.c.state == was)

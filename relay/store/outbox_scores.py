@@ -7,11 +7,11 @@ for the commit of the slot's change.
 from collections.abc import Sequence
 from functools import partial
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, and_, func, select, text
 
 from relay.outbox.batches import Waiting
 from relay.store.engine import Database
-from relay.store.outbox import Move, SealConflictError
+from relay.store.outbox import Move, SealConflictError, WithdrawnError
 from relay.store.outbox_moves import UNFINISHED, among, move
 from relay.store.tables import submissions
 
@@ -67,10 +67,17 @@ def claim(ids: Sequence[str]) -> Move:
 
 
 def sent(ids: Sequence[str], tx_hash: bytes) -> Move:
-    """The scores' first transaction is committed."""
+    """The scores' first transaction is committed.
+
+    Raises WithdrawnError where one was revoked since it was sealed. Looked for after the rows are locked: who revokes
+    one later finds it sent.
+    """
 
     def run(c: Connection, now_ms: int) -> None:
-        _to(c, ids, "sent", now_ms, ("queued",), tx_hash)
+        if _to(c, ids, "sent", now_ms, ("queued",), tx_hash) < len(ids):
+            gone = and_(among(c, submissions.c.id, ids), submissions.c.status == "revoked")
+            if (first := c.scalar(select(submissions.c.id).where(gone).limit(1))) is not None:
+                raise WithdrawnError(f"the revocation of {first}")
 
     return run
 

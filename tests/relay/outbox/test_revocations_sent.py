@@ -118,9 +118,46 @@ def test_a_score_revoked_before_it_was_sealed_is_never_sent(database_url: str) -
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("point", ["sealed", "recorded", "settled", "finished"])
+@pytest.mark.parametrize("point", ["sealed", "record"])
+def test_a_score_revoked_before_its_transaction_was_stored_is_never_sent(database_url: str, point: str) -> None:
+    """Its batch is sealed, or signed too: the nonce is voided, the other score goes with another; also where it comes
+    between the signing and the commit."""
+
+    async def run() -> None:
+        async with bench(database_url) as b:
+            chain = FakeChain(CONTRACT, dedupe=False)
+            one, two = await b.accept(2)
+            first = moderating(b, chain)
+            if point == "sealed":
+                with pytest.raises(KilledError):
+                    await killed_at(first, point)
+                assert await ask(b, one) == "revoked"
+            else:
+                asked: list[bool] = []
+
+                def hook(reached: str) -> None:
+                    if reached == point and not asked:
+                        asked.append(True)
+                        with b.database.write() as c:
+                            ask_now(c, Request(one, REVOKE, "revoke it", "key_1"), b.database.now_ms(c))
+
+                first.desk.hook = hook
+                await first.step()
+            outbox = moderating(b, chain)
+            await rounds(outbox, chain, b, 16)
+            assert chain.recorded() == [(GAME, 2)]
+            assert chain.marked(GAME, 1) == []
+            assert await b.statuses() == Counter(final=1, revoked=1)
+            assert "sent" not in await b.history(one)
+            assert (await b.history(two))[:3] == ["queued", "accepted", "queued"]
+            assert await orders(b) == ["revoke waiting"]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("point", ["recorded", "settled", "finished"])
 def test_revoked_while_its_transaction_is_under_way(database_url: str, point: str) -> None:
-    """Queued, sent, included, final: it is recorded, then invalidated; and what it is beneath comes back."""
+    """Sent, included, final: it is recorded, then invalidated; and what it is beneath comes back."""
 
     async def run() -> None:
         async with bench(database_url) as b:
@@ -137,7 +174,7 @@ def test_revoked_while_its_transaction_is_under_way(database_url: str, point: st
                 reached += [] if len(reached) > before else ["idle"]
                 chain.mine() if point not in reached and "recorded" in reached else None
             was = (await score(b, one)).status
-            assert was == {"sealed": "queued", "recorded": "sent", "settled": "included", "finished": "final"}[point]
+            assert was == {"recorded": "sent", "settled": "included", "finished": "final"}[point]
             assert await ask(b, one) == "revoked"
             outbox = moderating(b, chain)
             await rounds(outbox, chain, b, 12)
@@ -758,8 +795,8 @@ def test_revoking_races_with_sealing(postgres_url: str) -> None:
                 other_database.close()
             await calm(b, chain, outbox)
             sent = {number for _, number in chain.recorded()}
-            queued = {number for number, item in enumerate(ids, 1) if "queued" in await b.history(item)}
-            assert sent == queued  # what was revoked before it was sealed is not sent, whatever was sealed is
+            told = {number for number, item in enumerate(ids, 1) if "sent" in await b.history(item)}
+            assert sent == told  # what was revoked before its transaction was stored is not sent, whatever was is
             assert {number for number in range(1, 61) if chain.marked(GAME, number) == [REVOKE]} == sent
             assert await b.statuses() == Counter(revoked=60)
             assert 0 < len(sent) < 60  # both happened
