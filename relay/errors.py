@@ -1,4 +1,4 @@
-"""Everything that can go wrong, as one tree; their codes are in `relay.error_codes`.
+"""Everything that can go wrong, as one tree; their codes are in `relay.error_codes` and beside it.
 
 Pure. The tree says whose fault it is, the table of codes what a client is told.
 
@@ -13,7 +13,10 @@ Pure. The tree says whose fault it is, the table of codes what a client is told.
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from relay.error_codes import PROBLEMS as PROBLEMS  # noqa: PLC0414 - offered with what is raised
+from relay.error_codes import PROBLEMS as GENERAL_PROBLEMS
+from relay.error_codes_economy import ECONOMY_PROBLEMS
+
+PROBLEMS = {**GENERAL_PROBLEMS, **ECONOMY_PROBLEMS}
 
 
 class FieldError(NamedTuple):

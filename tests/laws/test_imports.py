@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 PURE = {
-    "relay.errors", "relay.error_codes", "relay.keccak", "relay.canonical", "relay.contract", "relay.attestation",
+    "relay.errors", "relay.error_codes", "relay.error_codes_economy", "relay.keccak", "relay.canonical", "relay.contract", "relay.attestation",
     "relay.submission", "relay.strict_json", "relay.flag_kinds", "relay.games", "relay.revocation",
     "relay.outbox.batches",
     "relay.outbox.slots", "relay.outbox.fees", "relay.outbox.send_errors", "relay.outbox.results", "relay.outbox.meter",
@@ -23,7 +23,7 @@ PURE = {
     "relay.rounds", "relay.seeds", "indexer.doubt",
     "indexer.standings", "indexer.reorg",
 }  # fmt: skip
-PURE_PACKAGES = ("relay.rules",)
+PURE_PACKAGES = ("relay.rules", "relay.economy")
 EDGES = {
     "web3", "eth_tester", "eth", "aiohttp", "httpx2", "httpx", "requests", "socket", "sqlalchemy", "alembic", "psycopg",
     "sqlite3", "starlette", "uvicorn", "time", "datetime", "random", "secrets", "os", "asyncio", "threading",

@@ -1,0 +1,49 @@
+"""The stable codes of what the economy refuses, each with its status and the text of its page.
+
+Pure. Part of the table that `relay.errors` raises from.
+"""
+
+from relay.error_codes import Problem
+
+ECONOMY_PROBLEMS: dict[str, Problem] = {
+    # --- ledger
+    "CURRENCY_UNKNOWN": Problem(
+        404, "Currency unknown", "The game has no such currency: `POST /api/economy/currencies`."
+    ),
+    "PLAYER_UNKNOWN": Problem(404, "Player unknown", "The game has no such player: `POST /api/economy/players`."),
+    "TRANSACTION_UNKNOWN": Problem(404, "Transaction unknown", "The game has no transaction with this id."),
+    "INSUFFICIENT_BALANCE": Problem(
+        409,
+        "Insufficient balance",
+        "The account holds less of the currency than the operation takes from it. Nothing was booked.",
+    ),
+    "INSUFFICIENT_ITEMS": Problem(
+        409, "Not enough items", "The player owns fewer of the item than the operation takes. Nothing was booked."
+    ),
+    "MAX_BALANCE_EXCEEDED": Problem(
+        409,
+        "Highest balance exceeded",
+        "Afterwards the player would own more than the currency's `maxBalance`, or the item's `maxOwned`, allows; what "
+        "is held in escrow counts. Nothing was booked.",
+    ),
+    "SUPPLY_EXCEEDED": Problem(
+        409,
+        "Supply exceeded",
+        "Of one currency or item a game can bring at most 2^53-1 into being, so that every sum is exact for every "
+        "reader of JSON. Nothing was booked.",
+    ),
+    "WALLET_FROZEN": Problem(
+        409, "Wallet frozen", "The wallet is frozen until an auditor has looked at its flag. Nothing was booked."
+    ),
+    "REFERENCE_REUSED": Problem(
+        409,
+        "Reference reused",
+        "A transaction of the game carries this `reference` already, and references are never forgotten. Use a new one "
+        "for a new operation, or send the first request's idempotency key to hear its answer.",
+    ),
+    "NOT_REVERSIBLE": Problem(
+        409,
+        "Not reversible",
+        "Reversals, and what the marketplace did, cannot be reversed: make the operation anew, or cancel the listing.",
+    ),
+}
