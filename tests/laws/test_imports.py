@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 PURE = {
-    "relay.errors", "relay.error_codes", "relay.error_codes_economy", "relay.keccak", "relay.canonical", "relay.contract", "relay.attestation",
+    "relay.errors", "relay.error_codes", "relay.error_codes_economy", "relay.keccak", "relay.canonical",
+    "relay.contract", "relay.attestation",
     "relay.submission", "relay.strict_json", "relay.flag_kinds", "relay.games", "relay.revocation",
     "relay.outbox.batches",
     "relay.outbox.slots", "relay.outbox.fees", "relay.outbox.send_errors", "relay.outbox.results", "relay.outbox.meter",
