@@ -5,6 +5,7 @@ Pure. Migrations and tests take the schema from here.
 
 from relay.store import (
     control_tables,
+    economy_tables,
     encryption_tables,
     flag_tables,
     game_tables,
@@ -19,6 +20,7 @@ from relay.store.metadata import metadata
 
 __all__ = [
     "control_tables",
+    "economy_tables",
     "encryption_tables",
     "flag_tables",
     "game_tables",

@@ -1,0 +1,169 @@
+"""economy."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Apply."""
+    op.create_table(
+        "economy_currencies",
+        sa.Column("game_id", sa.Text(), nullable=False),
+        sa.Column("currency_id", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("icon", sa.Text(), nullable=False),
+        sa.Column("max_balance", sa.BigInteger(), nullable=True),
+        sa.Column("decimals", sa.SmallInteger(), nullable=False),
+        sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at_ms", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("decimals BETWEEN 0 AND 18", name=op.f("ck_economy_currencies_decimals")),
+        sa.CheckConstraint(
+            "max_balance BETWEEN 0 AND 9007199254740991", name=op.f("ck_economy_currencies_max_balance")
+        ),
+        sa.PrimaryKeyConstraint("game_id", "currency_id", name=op.f("pk_economy_currencies")),
+    )
+    op.create_table(
+        "economy_players",
+        sa.Column("game_id", sa.Text(), nullable=False),
+        sa.Column("external_id", sa.Text(), nullable=False),
+        sa.Column("display_name", sa.Text(), nullable=True),
+        sa.Column("address", sa.LargeBinary(length=20), nullable=True),
+        sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("game_id", "external_id", name=op.f("pk_economy_players")),
+    )
+    op.create_table(
+        "ledger_balances",
+        sa.Column("game_id", sa.Text(), nullable=False),
+        sa.Column("account", sa.Text(), nullable=False),
+        sa.Column("asset", sa.Text(), nullable=False),
+        sa.Column("amount", sa.BigInteger(), nullable=False),
+        sa.Column("frozen_at_ms", sa.BigInteger(), nullable=True),
+        sa.Column("frozen_why", sa.Text(), nullable=True),
+        sa.CheckConstraint(
+            "CASE WHEN account = 'mint' THEN amount BETWEEN -9007199254740991 AND 0 ELSE amount BETWEEN 0 AND 9007199254740991 END",
+            name=op.f("ck_ledger_balances_never_negative"),
+        ),
+        sa.CheckConstraint(
+            "account IN ('mint', 'burn', 'tax') OR account LIKE 'player:_%' OR account LIKE 'escrow:_%'",
+            name=op.f("ck_ledger_balances_account"),
+        ),
+        sa.CheckConstraint("(frozen_at_ms IS NULL) = (frozen_why IS NULL)", name=op.f("ck_ledger_balances_frozen_why")),
+        sa.PrimaryKeyConstraint("game_id", "account", "asset", name=op.f("pk_ledger_balances")),
+        sqlite_with_rowid=False,
+    )
+    with op.batch_alter_table("ledger_balances", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_ledger_balances_escrow",
+            ["game_id", "asset", "amount"],
+            unique=False,
+            sqlite_where=sa.text("account LIKE 'escrow:%'"),
+            postgresql_where=sa.text("account LIKE 'escrow:%'"),
+        )
+
+    op.create_table(
+        "ledger_heads",
+        sa.Column("game_id", sa.Text(), nullable=False),
+        sa.Column("next_sequence", sa.BigInteger(), nullable=False),
+        sa.Column("head", sa.LargeBinary(length=32), nullable=False),
+        sa.CheckConstraint("next_sequence >= 0", name=op.f("ck_ledger_heads_next_sequence")),
+        sa.PrimaryKeyConstraint("game_id", name=op.f("pk_ledger_heads")),
+    )
+    op.create_table(
+        "ledger_moves",
+        sa.Column("game_id", sa.Text(), nullable=False),
+        sa.Column("sequence", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("line", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("asset", sa.Text(), nullable=False),
+        sa.Column("amount", sa.BigInteger(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.CheckConstraint("asset LIKE 'currency:_%' OR asset LIKE 'item:_%'", name=op.f("ck_ledger_moves_asset")),
+        sa.CheckConstraint("amount BETWEEN 1 AND 9007199254740991", name=op.f("ck_ledger_moves_amount")),
+        sa.CheckConstraint("source <> target", name=op.f("ck_ledger_moves_moves")),
+        sa.PrimaryKeyConstraint("game_id", "sequence", "line", name=op.f("pk_ledger_moves")),
+    )
+    with op.batch_alter_table("ledger_moves", schema=None) as batch_op:
+        batch_op.create_index("ix_ledger_moves_source", ["game_id", "source", "sequence"], unique=False)
+        batch_op.create_index("ix_ledger_moves_target", ["game_id", "target", "sequence"], unique=False)
+
+    op.create_table(
+        "ledger_transactions",
+        sa.Column("game_id", sa.Text(), nullable=False),
+        sa.Column("sequence", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("reference", sa.Text(), nullable=True),
+        sa.Column("reverses", sa.Text(), nullable=True),
+        sa.Column("hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.CheckConstraint(
+            "(type = 'reversal') = (reverses IS NOT NULL)", name=op.f("ck_ledger_transactions_reverses")
+        ),
+        sa.CheckConstraint(
+            "source IN ('server', 'client', 'craft', 'loot', 'marketplace', 'purchase', 'system')",
+            name=op.f("ck_ledger_transactions_source"),
+        ),
+        sa.CheckConstraint(
+            "type IN ('opening', 'grant', 'spend', 'transfer', 'purchase', 'craft', 'loot', 'list', 'buy', 'cancel', 'expire', 'reversal')",
+            name=op.f("ck_ledger_transactions_type"),
+        ),
+        sa.PrimaryKeyConstraint("game_id", "sequence", name=op.f("pk_ledger_transactions")),
+    )
+    with op.batch_alter_table("ledger_transactions", schema=None) as batch_op:
+        batch_op.create_index("uq_ledger_transactions_id", ["id"], unique=True)
+        batch_op.create_index(
+            "uq_ledger_transactions_reference",
+            ["game_id", "reference"],
+            unique=True,
+            sqlite_where=sa.text("reference IS NOT NULL"),
+            postgresql_where=sa.text("reference IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "uq_ledger_transactions_reverses",
+            ["reverses"],
+            unique=True,
+            sqlite_where=sa.text("reverses IS NOT NULL"),
+            postgresql_where=sa.text("reverses IS NOT NULL"),
+        )
+
+
+def downgrade() -> None:
+    """Undo."""
+    with op.batch_alter_table("ledger_transactions", schema=None) as batch_op:
+        batch_op.drop_index(
+            "uq_ledger_transactions_reverses",
+            sqlite_where=sa.text("reverses IS NOT NULL"),
+            postgresql_where=sa.text("reverses IS NOT NULL"),
+        )
+        batch_op.drop_index(
+            "uq_ledger_transactions_reference",
+            sqlite_where=sa.text("reference IS NOT NULL"),
+            postgresql_where=sa.text("reference IS NOT NULL"),
+        )
+        batch_op.drop_index("uq_ledger_transactions_id")
+
+    op.drop_table("ledger_transactions")
+    with op.batch_alter_table("ledger_moves", schema=None) as batch_op:
+        batch_op.drop_index("ix_ledger_moves_target")
+        batch_op.drop_index("ix_ledger_moves_source")
+
+    op.drop_table("ledger_moves")
+    op.drop_table("ledger_heads")
+    with op.batch_alter_table("ledger_balances", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_ledger_balances_escrow",
+            sqlite_where=sa.text("account LIKE 'escrow:%'"),
+            postgresql_where=sa.text("account LIKE 'escrow:%'"),
+        )
+
+    op.drop_table("ledger_balances")
+    op.drop_table("economy_players")
+    op.drop_table("economy_currencies")
