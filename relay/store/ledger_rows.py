@@ -1,0 +1,114 @@
+"""The rows of the ledger, many per statement: read by pairs of account and asset, added, changed.
+
+The only SQL of the ledger that differs between SQLite and PostgreSQL. Pairs travel as two arrays, or as one JSON text:
+one parameter and one prepared statement whatever their number.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, insert, text, update
+
+from relay.economy.entries import Position
+from relay.economy.ledger import Balance, Transaction
+from relay.store.economy_tables import ledger_balances, ledger_moves, ledger_transactions
+
+_READ = {
+    "postgresql": text(
+        "SELECT b.account, b.asset, b.amount, b.frozen_at_ms FROM unnest(CAST(:accounts AS text[]), "
+        "CAST(:assets AS text[])) AS k (account, asset) JOIN ledger_balances b "
+        "ON b.game_id = :game_id AND b.account = k.account AND b.asset = k.asset"
+    ),
+    "sqlite": text(
+        "SELECT b.account, b.asset, b.amount, b.frozen_at_ms FROM json_each(:rows) k CROSS JOIN ledger_balances b "
+        "ON b.game_id = :game_id AND b.account = k.value ->> 0 AND b.asset = k.value ->> 1"
+    ),
+}
+_CHANGE = {
+    "postgresql": text(
+        "UPDATE ledger_balances b SET amount = b.amount + k.change FROM unnest(CAST(:accounts AS text[]), "
+        "CAST(:assets AS text[]), CAST(:changes AS bigint[])) AS k (account, asset, change) "
+        "WHERE b.game_id = :game_id AND b.account = k.account AND b.asset = k.asset AND b.frozen_at_ms IS NULL "
+        "RETURNING b.account, b.asset"
+    ),
+    "sqlite": text(
+        "UPDATE ledger_balances AS b SET amount = b.amount + k.change FROM (SELECT value ->> 0 AS account, "
+        "value ->> 1 AS asset, value ->> 2 AS change FROM json_each(:rows)) AS k "
+        "WHERE b.game_id = :game_id AND b.account = k.account AND b.asset = k.asset AND b.frozen_at_ms IS NULL "
+        "RETURNING account, asset"
+    ),
+}
+
+
+def balances(c: Connection, game_id: str, positions: Sequence[Position]) -> dict[Position, Balance]:
+    """Return what positions of a game hold; those never used are absent."""
+    if not positions:
+        return {}
+    found = c.execute(_READ[c.dialect.name], {"game_id": game_id, **_rows(c, positions)})
+    return {(row.account, row.asset): Balance(row.amount, row.frozen_at_ms is not None) for row in found}
+
+
+def change_balances(c: Connection, game_id: str, changes: Mapping[Position, int]) -> None:
+    """Add to positions what they gained or lost; the table itself refuses a balance below zero.
+
+    Positions that are new are added; one that is frozen is not changed, and adding it then fails.
+    """
+    rows = [(*position, change) for position, change in sorted(changes.items())]
+    done = {tuple(row) for row in c.execute(_CHANGE[c.dialect.name], {"game_id": game_id, **_rows(c, rows)})}
+    new = [
+        {"game_id": game_id, "account": account, "asset": asset, "amount": amount}
+        for account, asset, amount in rows
+        if (account, asset) not in done
+    ]
+    if new:
+        c.execute(insert(ledger_balances), new)
+
+
+def insert_transactions(c: Connection, added: Sequence[tuple[Transaction, bytes, bytes]]) -> None:
+    """Add transactions with their bytes and hashes."""
+    c.execute(
+        insert(ledger_transactions),
+        [
+            {
+                "game_id": made.game_id,
+                "sequence": made.sequence,
+                "id": made.id,
+                "type": made.draft.type,
+                "source": made.draft.source,
+                "at_ms": made.at_ms,
+                "reference": made.draft.reference,
+                "reverses": made.draft.reverses,
+                "hash": digest,
+                "body": body,
+            }
+            for made, body, digest in added
+        ],
+    )
+
+
+def insert_moves(c: Connection, added: Sequence[Transaction]) -> None:
+    """Add the moves of transactions."""
+    rows = [
+        {"game_id": made.game_id, "sequence": made.sequence, "line": line, **move._asdict()}
+        for made in added
+        for line, move in enumerate(made.draft.moves)
+    ]
+    c.execute(insert(ledger_moves), rows)
+
+
+def set_frozen(c: Connection, game_id: str, position: Position, frozen: tuple[int, str] | None) -> bool:
+    """Freeze a position (since when in epoch ms, and why), or with None thaw it; False where nothing changed."""
+    b = ledger_balances.c
+    account, asset = position
+    at_ms, why = frozen or (None, None)
+    other = b.frozen_at_ms.is_(None) if frozen is not None else b.frozen_at_ms.is_not(None)
+    at = (b.game_id == game_id, b.account == account, b.asset == asset, other)
+    return c.execute(update(ledger_balances).where(*at).values(frozen_at_ms=at_ms, frozen_why=why)).rowcount == 1
+
+
+def _rows(c: Connection, rows: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
+    if c.dialect.name == "sqlite":
+        return {"rows": json.dumps(rows)}
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    return dict(zip(("accounts", "assets", "changes"), columns, strict=False))

@@ -1,0 +1,202 @@
+"""The ledger as it is read: balances, history, statistics, and whether balances are what the moves add up to.
+
+The only SQL that reads the ledger for anything but a booking. Nothing here locks.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Select, func, literal, select, text, union_all
+
+from relay.economy import entries
+from relay.economy.entries import Asset, Position
+from relay.economy.ledger import GENESIS, Transaction, transaction_of
+from relay.store.economy_tables import ledger_balances, ledger_heads, ledger_moves, ledger_transactions
+
+RECONCILED = 500  # accounts that one statement of `mismatches` looks at
+
+
+class History(NamedTuple):
+    """Which transactions a list shows; None means any. Times in epoch milliseconds, from included, to excluded."""
+
+    player: str | None = None  # external id; what is held for the player counts
+    asset: Asset | None = None
+    type: str | None = None
+    source: str | None = None
+    from_ms: int | None = None
+    to_ms: int | None = None
+
+
+class Owned(NamedTuple):
+    """What a player has of one asset: to be used, and held in escrow."""
+
+    amount: int
+    held: int
+    frozen: bool
+
+
+class Supply(NamedTuple):
+    """Of one asset of a game: brought into being, and where it is. minted = burned + taxed + escrowed + circulating."""
+
+    minted: int
+    burned: int
+    taxed: int
+    escrowed: int
+    circulating: int
+
+
+class Mismatch(NamedTuple):
+    """A balance that is not what the moves add up to."""
+
+    position: Position
+    recorded: int
+    recomputed: int
+
+
+def parsed(body: bytes) -> Transaction:
+    """Return the transaction of these bytes."""
+    return transaction_of(json.loads(bytes(body)))
+
+
+def transaction(c: Connection, game_id: str, transaction_id: str) -> Transaction | None:
+    """Return a transaction of a game."""
+    t = ledger_transactions.c
+    body = c.scalar(select(t.body).where(t.id == transaction_id, t.game_id == game_id))
+    return None if body is None else parsed(body)
+
+
+def by_reference(c: Connection, game_id: str, reference: str) -> Transaction | None:
+    """Return the transaction that carries a caller's reference."""
+    t = ledger_transactions.c
+    body = c.scalar(select(t.body).where(t.game_id == game_id, t.reference == reference))
+    return None if body is None else parsed(body)
+
+
+def history(c: Connection, game_id: str, wanted: History, limit: int, before: int | None) -> list[Transaction]:
+    """Return at most `limit` transactions, newest first, with a sequence below `before` (None: from the newest)."""
+    t = ledger_transactions.c
+    query = select(t.body).where(t.game_id == game_id, *_wanted(wanted))
+    if before is not None:
+        query = query.where(t.sequence < before)
+    if wanted.player is not None or wanted.asset is not None:
+        query = query.where(t.sequence.in_(_with_moves(game_id, wanted)))
+    return [parsed(body) for body in c.scalars(query.order_by(t.sequence.desc()).limit(limit))]
+
+
+def _wanted(wanted: History) -> list[ColumnElement[bool]]:
+    t = ledger_transactions.c
+    conditions = [
+        (wanted.type, t.type == wanted.type),
+        (wanted.source, t.source == wanted.source),
+        (wanted.from_ms, t.at_ms >= wanted.from_ms),
+        (wanted.to_ms, t.at_ms < wanted.to_ms),
+    ]
+    return [condition for value, condition in conditions if value is not None]
+
+
+def _with_moves(game_id: str, wanted: History) -> Any:
+    m = ledger_moves.c
+    of_game: Select[Any] = select(m.sequence).where(m.game_id == game_id)
+    if wanted.asset is not None:
+        of_game = of_game.where(m.asset == wanted.asset)
+    if wanted.player is None:
+        return of_game
+    accounts = (entries.wallet(wanted.player), entries.escrow(wanted.player))
+    return union_all(of_game.where(m.source.in_(accounts)), of_game.where(m.target.in_(accounts)))
+
+
+def sizes(c: Connection) -> dict[str, int]:
+    """Return how many transactions each game has."""
+    h = ledger_heads.c
+    return {row.game_id: row.next_sequence for row in c.execute(select(h.game_id, h.next_sequence))}
+
+
+def head(c: Connection, game_id: str) -> tuple[int, bytes]:
+    """Return how many transactions a game has, and the hash of the last (zeros before the first)."""
+    h = ledger_heads.c
+    found = c.execute(select(h.next_sequence, h.head).where(h.game_id == game_id)).first()
+    return (0, GENESIS) if found is None else (found.next_sequence, bytes(found.head))
+
+
+def read(c: Connection, game_id: str, first: int, count: int) -> list[bytes]:
+    """Return the bytes of at most `count` transactions from `first` on, in order: the leaves of the Merkle tree."""
+    t = ledger_transactions.c
+    part = (t.game_id == game_id, t.sequence >= first, t.sequence < first + count)
+    return [bytes(body) for body in c.scalars(select(t.body).where(*part).order_by(t.sequence))]
+
+
+def owned(c: Connection, game_id: str, external_id: str) -> dict[Asset, Owned]:
+    """Return what a player has, by asset in ascending order; what came and went again is there at 0."""
+    b = ledger_balances.c
+    usable = entries.wallet(external_id)
+    mine = (b.game_id == game_id, b.account.in_((usable, entries.escrow(external_id))))
+    found: dict[Asset, Owned] = {}
+    for row in c.execute(select(ledger_balances).where(*mine).order_by(b.asset)):
+        before = found.get(row.asset, Owned(0, 0, frozen=False))
+        frozen = before.frozen or row.frozen_at_ms is not None
+        found[row.asset] = (
+            Owned(row.amount, before.held, frozen)
+            if row.account == usable
+            else Owned(before.amount, row.amount, frozen)
+        )
+    return found
+
+
+def supply(c: Connection, game_id: str) -> dict[Asset, Supply]:
+    """Return where everything of a game is, by asset: read from the system's accounts, not from every wallet."""
+    b = ledger_balances.c
+    system = select(b.account, b.asset, b.amount).where(b.game_id == game_id, b.account.in_(entries.SYSTEM))
+    in_escrow = (
+        select(literal("escrow"), b.asset, func.sum(b.amount))
+        .where(b.game_id == game_id, text("account LIKE 'escrow:%'"))
+        .group_by(b.asset)
+    )
+    sums: dict[Asset, dict[str, int]] = {}
+    for account, asset, amount in c.execute(union_all(system, in_escrow)):
+        sums.setdefault(asset, {})[account] = int(amount)
+    return {asset: _supply(of) for asset, of in sorted(sums.items())}
+
+
+def _supply(of: dict[str, int]) -> Supply:
+    minted = -of.get(entries.MINT, 0)
+    burned, taxed, escrowed = of.get(entries.BURN, 0), of.get(entries.TAX, 0), of.get("escrow", 0)
+    return Supply(minted, burned, taxed, escrowed, minted - burned - taxed - escrowed)
+
+
+def counts(c: Connection, game_id: str) -> dict[tuple[str, str], int]:
+    """Return how many transactions a game has of each (type, source)."""
+    t = ledger_transactions.c
+    query = select(t.type, t.source, func.count()).where(t.game_id == game_id).group_by(t.type, t.source)
+    return {(row[0], row[1]): row[2] for row in c.execute(query)}
+
+
+def accounts(c: Connection, game_id: str, after: str, limit: int = RECONCILED) -> list[str]:
+    """Return at most `limit` accounts of a game above `after`, ascending: the pages of `mismatches`."""
+    b = ledger_balances.c
+    query = select(b.account).where(b.game_id == game_id, b.account > after).distinct()
+    return list(c.scalars(query.order_by(b.account).limit(limit)))
+
+
+def mismatches(c: Connection, game_id: str, of: Sequence[str]) -> list[Mismatch]:
+    """Return the balances of these accounts that are not what all moves add up to; one statement, so one moment.
+
+    A position with moves and without a row counts as 0 recorded.
+    """
+    m, b = ledger_moves.c, ledger_balances.c
+    gained = select(
+        m.target.label("account"), m.asset.label("asset"), m.amount.label("change"), literal(0).label("was")
+    )
+    lost = select(m.source, m.asset, -m.amount, literal(0))
+    was = select(b.account, b.asset, literal(0), b.amount).where(b.game_id == game_id, b.account.in_(of))
+    sides = union_all(
+        gained.where(m.game_id == game_id, m.target.in_(of)), lost.where(m.game_id == game_id, m.source.in_(of)), was
+    ).subquery()
+    moved, recorded = func.sum(sides.c.change), func.sum(sides.c.was)
+    query = (
+        select(sides.c.account, sides.c.asset, recorded, moved)
+        .group_by(sides.c.account, sides.c.asset)
+        .having(moved != recorded)
+        .order_by(sides.c.account, sides.c.asset)
+    )
+    return [Mismatch((row[0], row[1]), int(row[2]), int(row[3])) for row in c.execute(query)]
