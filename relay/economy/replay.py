@@ -63,20 +63,24 @@ class Replay:
     def _unlawful(self, told: Transaction) -> str | None:
         draft = told.draft
         fixed = SOURCES.get(draft.type, "")  # None: of who asked
-        if draft.source not in (("server", "client") if fixed is None else (fixed,)) or fixed == "":
+        if draft.source not in (("server", "client") if fixed is None else (fixed or None,)):
             return f"{draft.source} does not make a {draft.type}"
         if told.id in self._moves:
             return f"the id {told.id} is of an earlier transaction"
         if draft.reference in self._references:
             return f"the reference {draft.reference} is of an earlier transaction"
-        if (draft.type == "reversal") != (draft.reverses is not None):
+        return self._wrongly_reversing(told)
+
+    def _wrongly_reversing(self, told: Transaction) -> str | None:
+        undone = told.draft.reverses
+        if (told.draft.type == "reversal") != (undone is not None):
             return "reversals, and only they, name what they reverse"
-        if draft.reverses is None:
+        if undone is None:
             return None
-        kind, moves = self._moves.get(draft.reverses, ("", ()))
-        if kind not in REVERSIBLE or draft.reverses in self._reversed:
-            return f"{draft.reverses} is unknown, reversed already or not reversible"
-        return None if draft.moves == entries.reversed_moves(moves) else f"it is not the opposite of {draft.reverses}"
+        kind, moves = self._moves.get(undone, ("", ()))
+        if kind not in REVERSIBLE or undone in self._reversed:
+            return f"{undone} is unknown, reversed already or not reversible"
+        return None if told.draft.moves == entries.reversed_moves(moves) else f"it is not the opposite of {undone}"
 
     def _unbalanced(self, told: Transaction) -> str | None:
         for position, change in told.draft.net.items():

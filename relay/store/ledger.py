@@ -1,9 +1,9 @@
 """Booking: the one lock of a game's economy, what deciding takes, and what was decided, written together.
 
-The only SQL that changes the ledger. The row of a game in `ledger_heads` is locked before anything of its economy is read
-for a decision, and until the commit: transactions are chained, so they come one after the other anyway, and behind this
-lock every balance, listing, cooldown or seed of the game may be decided on without a further one. Several games are
-locked in ascending order of their ids, so replicas never wait for each other in a circle, as long as a database
+The only SQL that changes the ledger. The row of a game in `ledger_heads` is locked before anything of its economy is
+read for a decision, and until the commit: transactions are chained, so they come one after the other anyway, and behind
+this lock every balance, listing, cooldown or seed of the game may be decided on without a further one. Several games
+are locked in ascending order of their ids, so replicas never wait for each other in a circle, as long as a database
 transaction locks all its games by one call of `open_books` (or `post`).
 """
 
