@@ -46,4 +46,22 @@ ECONOMY_PROBLEMS: dict[str, Problem] = {
         "Not reversible",
         "Reversals, and what the marketplace did, cannot be reversed: make the operation anew, or cancel the listing.",
     ),
+    # --- guard
+    "AMOUNT_INVALID": Problem(
+        422,
+        "Amount invalid",
+        "An amount is an integer from 1 to 2^53-1; the lines of one request are added up before they are looked at.",
+    ),
+    "MAX_AMOUNT_EXCEEDED": Problem(
+        422,
+        "Transaction amount exceeded",
+        "One operation moves at most the game's `maxTransactionAmount` of a currency; exactly that much is allowed. "
+        "`PATCH /api/economy/config` changes it. Nothing was booked.",
+    ),
+    "AMOUNT_WINDOW_EXCEEDED": Problem(
+        429,
+        "Amount limit exceeded",
+        "The player would move more of the currency within 60 seconds than the game's `amountPerWindow` allows for "
+        "this action. What was refused does not count. Nothing was booked.",
+    ),
 }

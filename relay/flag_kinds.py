@@ -58,6 +58,24 @@ ROUND_KINDS: dict[str, FlagKind] = {
     "ABANDON_RATIO_HIGH": FlagKind("warning", "rounds are started and left until one suits: seeds are picked"),
 }
 
+# What the economy's guard finds. The first two are of operations it refused; those between executed and want a look;
+# the last two say that what can never be has happened, and freeze the wallet.
+ECONOMY_KINDS: dict[str, FlagKind] = {
+    "MAX_AMOUNT_EXCEEDED": FlagKind("critical", "more than the game ever moves at once: a bug, or theft"),
+    "AMOUNT_WINDOW_EXCEEDED": FlagKind("warning", "a large amount in small parts: the limit of one operation, evaded"),
+    "LAUNDERING_PAIR": FlagKind("warning", "money going to and fro between two players has no reason in a game"),
+    "PAIR_TRANSFER_BURST": FlagKind("warning", "many transfers to one player: a collecting account, or a script"),
+    "LAUNDERING_CYCLE": FlagKind("warning", "money back at its sender through others hides where it is from"),
+    "GRANT_VELOCITY": FlagKind("warning", "granted many times what the others are: an exploit, or a server's bug"),
+    "NEGATIVE_BALANCE": FlagKind("critical", "the database cannot hold one: somebody changed it by other means"),
+    "LEDGER_MISMATCH": FlagKind("critical", "a balance is not the sum of its entries: somebody changed one of them"),
+}
+
+# What the chain says of a ledger (`relay.economy.checkpoints`); about the game's economy, none about a player.
+ANCHOR_KINDS: dict[str, FlagKind] = {
+    "LEDGER_CONTRADICTED": FlagKind("critical", "the anchored ledger is another: changed here, or an old copy"),
+}
+
 # What somebody does to the relay itself; each is about an address or a key, none about a player.
 OPERATION_KINDS: dict[str, FlagKind] = {
     "AUTHENTICATION_FAILED": FlagKind("warning", "somebody tries keys, or a game still sends one that is not valid"),

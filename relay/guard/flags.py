@@ -22,11 +22,12 @@ class Flag(NamedTuple):
     subject_type: str
     subject_id: str
     context: Mapping[str, object]
+    together: str | None = None  # names several players whom it is about together; None: one, or none
 
     @property
     def about(self) -> str:
         """Whom one open flag is about."""
-        return self.player_id or f"{self.subject_type}:{self.subject_id}"
+        return self.together or self.player_id or f"{self.subject_type}:{self.subject_id}"
 
 
 def of_verdict(game_id: str, player_id: str, action: str, submission_id: str, verdict: Verdict) -> list[Flag]:

@@ -57,6 +57,14 @@ def attempt(window: Window, now_ms: int, limit: int, window_ms: int = WINDOW_MS)
     return Decision(admit, attempts, max(0, limit - len(admitted)), leaves + window_ms - now_ms)
 
 
+def withdraw(window: Window, decision: Decision) -> Decision:
+    """Take back the admission just given, because another limit refuses the attempt: it counts as refused."""
+    at_ms = window.admitted.pop()
+    if len(window.refused) < REFUSED_MAX:
+        window.refused.append(at_ms)
+    return decision._replace(admit=False, remaining=decision.remaining + 1)
+
+
 def _forget(ring: "array[int]", until_ms: int) -> None:
     gone = 0
     for at_ms in ring:

@@ -20,7 +20,8 @@ PURE = {
     "relay.chain_decode", "relay.chain_endpoint", "relay.chain_limits", "relay.outbox.providers",
     "relay.webhooks.messages", "relay.webhooks.order", "relay.webhooks.retries",
     "relay.chain_types", "relay.guard.limits", "relay.guard.flags", "relay.guard.shield",
-    "relay.guard.failures", "relay.client_address", "relay.api.security", "relay.api.cors", "relay.guard.rounds",
+    "relay.guard.failures", "relay.guard.amounts", "relay.guard.laundering", "relay.guard.velocity", "relay.guard.gate",
+    "relay.client_address", "relay.api.security", "relay.api.cors", "relay.guard.rounds",
     "relay.rounds", "relay.seeds", "indexer.doubt",
     "indexer.standings", "indexer.reorg",
 }  # fmt: skip

@@ -12,6 +12,32 @@ depends_on = None
 def upgrade() -> None:
     """Apply."""
     op.create_table(
+        "amount_windows",
+        sa.Column("game_id", sa.Text(), nullable=False),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("subject", sa.LargeBinary(), nullable=False),
+        sa.Column("currency_id", sa.Text(), nullable=False),
+        sa.Column("at_ms", sa.LargeBinary(), nullable=False),
+        sa.Column("amounts", sa.LargeBinary(), nullable=False),
+        sa.Column("updated_at_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("game_id", "action", "subject", "currency_id", name=op.f("pk_amount_windows")),
+        sqlite_with_rowid=False,
+    )
+    with op.batch_alter_table("amount_windows", schema=None) as batch_op:
+        batch_op.create_index("ix_amount_windows_updated_at_ms", ["updated_at_ms"], unique=False)
+
+    op.create_table(
+        "economy_config_versions",
+        sa.Column("game_id", sa.Text(), nullable=False),
+        sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("document", sa.Text(), nullable=False),
+        sa.Column("at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.CheckConstraint("version >= 1", name=op.f("ck_economy_config_versions_version")),
+        sa.PrimaryKeyConstraint("game_id", "version", name=op.f("pk_economy_config_versions")),
+    )
+    op.create_table(
         "economy_currencies",
         sa.Column("game_id", sa.Text(), nullable=False),
         sa.Column("currency_id", sa.Text(), nullable=False),
@@ -134,9 +160,51 @@ def upgrade() -> None:
             postgresql_where=sa.text("reverses IS NOT NULL"),
         )
 
+    op.create_table(
+        "transfers_seen",
+        sa.Column("game_id", sa.Text(), nullable=False),
+        sa.Column("sequence", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("transaction_id", sa.Text(), nullable=False),
+        sa.Column("currency_id", sa.Text(), nullable=False),
+        sa.Column("sender", sa.Text(), nullable=True),
+        sa.Column("receiver", sa.Text(), nullable=False),
+        sa.Column("amount", sa.BigInteger(), nullable=False),
+        sa.Column("at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("verdict", sa.Text(), nullable=True),
+        sa.CheckConstraint(
+            "verdict IN ('pass', 'flag', 'insufficient_data', 'off')", name=op.f("ck_transfers_seen_verdict")
+        ),
+        sa.CheckConstraint("amount > 0", name=op.f("ck_transfers_seen_amount")),
+        sa.CheckConstraint("sender IS NULL OR sender <> receiver", name=op.f("ck_transfers_seen_not_to_oneself")),
+        sa.PrimaryKeyConstraint("game_id", "sequence", name=op.f("pk_transfers_seen")),
+        sqlite_with_rowid=False,
+    )
+    with op.batch_alter_table("transfers_seen", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_transfers_seen_receiver", ["game_id", "currency_id", "receiver", "at_ms"], unique=False
+        )
+        batch_op.create_index("ix_transfers_seen_sender", ["game_id", "currency_id", "sender", "at_ms"], unique=False)
+        batch_op.create_index(
+            "ix_transfers_seen_waiting",
+            ["game_id", "sequence"],
+            unique=False,
+            sqlite_where=sa.text("verdict IS NULL"),
+            postgresql_where=sa.text("verdict IS NULL"),
+        )
+
 
 def downgrade() -> None:
     """Undo."""
+    with op.batch_alter_table("transfers_seen", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_transfers_seen_waiting",
+            sqlite_where=sa.text("verdict IS NULL"),
+            postgresql_where=sa.text("verdict IS NULL"),
+        )
+        batch_op.drop_index("ix_transfers_seen_sender")
+        batch_op.drop_index("ix_transfers_seen_receiver")
+
+    op.drop_table("transfers_seen")
     with op.batch_alter_table("ledger_transactions", schema=None) as batch_op:
         batch_op.drop_index(
             "uq_ledger_transactions_reverses",
@@ -167,3 +235,8 @@ def downgrade() -> None:
     op.drop_table("ledger_balances")
     op.drop_table("economy_players")
     op.drop_table("economy_currencies")
+    op.drop_table("economy_config_versions")
+    with op.batch_alter_table("amount_windows", schema=None) as batch_op:
+        batch_op.drop_index("ix_amount_windows_updated_at_ms")
+
+    op.drop_table("amount_windows")
