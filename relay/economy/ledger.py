@@ -19,6 +19,14 @@ GENESIS = bytes(32)  # what the first transaction of a game names as the one bef
 VERSION = 1  # of the form of the bytes
 
 
+_FORM: dict[str, tuple[type, ...]] = {  # a document's members, exactly
+    "v": (int,), "gameId": (str,), "sequence": (int,), "previous": (str,), "id": (str,), "at": (int,), "type": (str,),
+    "source": (str,), "actor": (str,), "configVersion": (int,), "reason": (str, type(None)),
+    "reference": (str, type(None)), "reverses": (str, type(None)), "detail": (dict,), "moves": (list,),
+    "balances": (list,),
+}  # fmt: skip
+
+
 class Balance(NamedTuple):
     """What a position holds, and whether it may be moved."""
 
@@ -93,9 +101,8 @@ def transaction_of(document: Mapping[str, Any]) -> Transaction:
     Raises:
         ValueError: it is no document of a transaction, or of a newer form.
     """
+    _check_form(document)
     try:
-        if document["v"] != VERSION:
-            raise ValueError(f"form {document['v']} of a transaction is not known")
         draft = Draft(
             type=document["type"], source=document["source"], actor=document["actor"],
             config_version=document["configVersion"], reason=document["reason"], reference=document["reference"],
@@ -104,10 +111,20 @@ def transaction_of(document: Mapping[str, Any]) -> Transaction:
         )  # fmt: skip
         balances = {(one["account"], one["asset"]): one["balance"] for one in document["balances"]}
         previous = bytes.fromhex(document["previous"].removeprefix("0x"))
-        return Transaction(document["gameId"], document["sequence"], previous, document["id"], document["at"], draft,
-                           balances)  # fmt: skip
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError) as error:
         raise ValueError(f"not a transaction: {error}") from error
+    return Transaction(document["gameId"], document["sequence"], previous, document["id"], document["at"], draft,
+                       balances)  # fmt: skip
+
+
+def _check_form(document: Mapping[str, Any]) -> None:
+    if not isinstance(document, dict) or document.keys() != _FORM.keys():
+        raise ValueError("it has not exactly the members of a transaction")
+    if document["v"] != VERSION:
+        raise ValueError(f"form {document['v']} of a transaction is not known")
+    for name, kinds in _FORM.items():
+        if type(document[name]) not in kinds:  # a bool is an int to isinstance
+            raise ValueError(f"{name} is no {kinds[0].__name__}")
 
 
 def touched(drafts: Iterable[Draft]) -> set[Position]:

@@ -86,13 +86,16 @@ def history(c: Connection, game_id: str, wanted: History, limit: int, before: in
 
 def _wanted(wanted: History) -> list[ColumnElement[bool]]:
     t = ledger_transactions.c
-    conditions = [
-        (wanted.type, t.type == wanted.type),
-        (wanted.source, t.source == wanted.source),
-        (wanted.from_ms, t.at_ms >= wanted.from_ms),
-        (wanted.to_ms, t.at_ms < wanted.to_ms),
-    ]
-    return [condition for value, condition in conditions if value is not None]
+    found: list[ColumnElement[bool]] = []
+    if wanted.type is not None:
+        found.append(t.type == wanted.type)
+    if wanted.source is not None:
+        found.append(t.source == wanted.source)
+    if wanted.from_ms is not None:
+        found.append(t.at_ms >= wanted.from_ms)
+    if wanted.to_ms is not None:
+        found.append(t.at_ms < wanted.to_ms)
+    return found
 
 
 def _with_moves(game_id: str, wanted: History) -> Any:

@@ -1,0 +1,267 @@
+"""The ledger in the database: replicas that book at once, what the tables refuse by themselves, and what is read."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+import pytest
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DatabaseError
+
+from relay.economy import drafts, entries
+from relay.economy.drafts import By
+from relay.economy.ledger import Posted, Refusal
+from relay.economy.players import Currency, Player
+from relay.store import ledger, ledger_view, wallets
+from relay.store.engine import Database, open_database
+from relay.store.ledger_view import History, Mismatch, Owned, Supply
+from relay.store.writer import Writer
+from tests.harness.ledgers import BY, NOW, all_balances, check_ledger, found_game, ledger_at
+
+GAMES = ("chess", "go")
+EVERYTHING = History()
+GOLD, SWORD = entries.currency("gold"), entries.item("sword")
+ANN, BOB = entries.wallet("ann"), entries.wallet("bob")
+
+
+def book(c: Connection, *wanted: drafts.Draft, game_id: str = "chess", now_ms: int = NOW) -> list[ledger.Outcome]:
+    """Book drafts of one game."""
+    return ledger.post(c, {game_id: wanted}, now_ms)[game_id]
+
+
+def booked(c: Connection, draft: drafts.Draft, now_ms: int = NOW) -> str:
+    """Book one draft that must be taken; returns the transaction's id."""
+    outcome = book(c, draft, now_ms=now_ms)[0]
+    assert isinstance(outcome, Posted)
+    return outcome.transaction.id
+
+
+def test_replicas_that_book_at_once_neither_wait_in_a_circle_nor_lose_anything(database_url: str) -> None:
+    """Two processes' writers, 16 callers, two games, transfers in both directions: all booked once, no deadlock."""
+    calls, callers = 12, 16
+
+    async def scenario(databases: Sequence[Database]) -> list[Posted | Refusal]:
+        writers = [Writer(database) for database in databases]
+        for writer in writers:
+            writer.start()
+
+        async def call(n: int) -> list[Posted | Refusal]:
+            payer, payee = ("ann", "bob") if n % 2 else ("bob", "ann")
+            both = GAMES if n % 3 else GAMES[::-1]
+            work = {game_id: [drafts.transfer(payer, payee, "gold", 1 + n % 5, BY)] for game_id in both}
+            found = []
+            for _ in range(calls):
+                outcomes = await writers[n % 2].run(lambda c: ledger.post(c, work, NOW))
+                found += [outcome for of_game in outcomes.values() for outcome in of_game]
+            return found
+
+        outcomes = await asyncio.gather(*map(call, range(callers)))
+        for writer in writers:
+            await writer.stop()
+            assert writer.stats.alone == 0, "a deadlock was broken by the database"
+        return [outcome for of_call in outcomes for outcome in of_call]
+
+    with ledger_at(database_url) as first:
+        with first.write() as c:
+            for game_id in GAMES:
+                found_game(c, game_id)
+                book(c, drafts.grant("ann", "gold", 20, BY), drafts.grant("bob", "gold", 20, BY), game_id=game_id)
+        second = open_database(database_url)
+        outcomes = asyncio.run(scenario((first, second)))
+        second.close()
+        posted = [outcome for outcome in outcomes if isinstance(outcome, Posted)]
+        assert len(outcomes) == calls * callers * len(GAMES)
+        assert {outcome.code for outcome in outcomes if isinstance(outcome, Refusal)} <= {"INSUFFICIENT_BALANCE"}
+        for game_id in GAMES:
+            replay = first.read_now(lambda c, game_id=game_id: check_ledger(c, game_id))  # type: ignore[misc]
+            assert replay.sequence == 2 + sum(one.transaction.game_id == game_id for one in posted)
+            assert replay.balances[entries.MINT, GOLD] == -40
+
+
+def test_the_first_bookings_of_a_game_may_come_at_once(database_url: str) -> None:
+    """Two replicas that find no head agree on one."""
+    with ledger_at(database_url) as database:
+        with database.write() as c:
+            wallets.put_currency(c, "chess", Currency("gold", "Gold", "g"), NOW)
+            c.execute(text("INSERT INTO economy_players VALUES ('chess', 'ann', NULL, NULL, 1, 1)"))
+            c.execute(text("DELETE FROM ledger_heads"))
+        ready = threading.Barrier(4)
+
+        def grant() -> None:
+            ready.wait(10)
+            with database.write() as c:
+                book(c, drafts.grant("ann", "gold", 1, BY))
+
+        threads = [threading.Thread(target=grant) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert database.read_now(lambda c: check_ledger(c, "chess")).sequence == 4
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE ledger_transactions SET at_ms = at_ms + 1",
+        "DELETE FROM ledger_transactions",
+        "UPDATE ledger_moves SET amount = amount + 1",
+        "DELETE FROM ledger_moves",
+        "UPDATE ledger_balances SET amount = -1 WHERE account = 'player:ann'",
+        "UPDATE ledger_balances SET amount = 1 WHERE account = 'mint'",
+        "UPDATE ledger_balances SET amount = 9007199254740992 WHERE account = 'burn'",
+        "INSERT INTO ledger_balances (game_id, account, asset, amount) VALUES ('chess', 'player', 'item:a', 1)",
+        "INSERT INTO ledger_moves VALUES ('chess', 9, 0, 'item:a', 0, 'mint', 'burn')",
+        "INSERT INTO ledger_moves VALUES ('chess', 9, 0, 'item:a', 1, 'burn', 'burn')",
+        "INSERT INTO ledger_moves VALUES ('chess', 9, 0, 'a', 1, 'mint', 'burn')",
+    ],
+)
+def test_the_tables_themselves_refuse_what_no_ledger_may_hold(database_url: str, statement: str) -> None:
+    """Whoever gets at the database with our rights can still not make a wallet negative or change what was booked."""
+    with ledger_at(database_url) as database:
+        with database.write() as c:
+            found_game(c, "chess")
+            book(c, drafts.grant("ann", "gold", 5, BY), drafts.spend("ann", "gold", 2, BY))
+        with pytest.raises(DatabaseError, match=r"only grows|CHECK|check constraint"), database.write() as c:
+            c.execute(text(statement))
+        database.read_now(lambda c: check_ledger(c, "chess"))
+
+
+def test_two_reversals_in_one_group_are_one(database_url: str) -> None:
+    """The second hears of the first, before anything was committed, and a day later."""
+    with ledger_at(database_url) as database, database.write() as c:
+        found_game(c, "chess")
+        granted = booked(c, drafts.grant("ann", "gold", 7, BY))
+        original = ledger_view.transaction(c, "chess", granted)
+        assert original is not None
+        undoing = drafts.reversal(granted, original.draft, BY)
+        assert undoing is not None
+        first, second = book(c, undoing, undoing)
+        later = ledger.reverse(c, "chess", granted, By("admin", "key_2", 9), NOW + 86_400_000)
+        assert isinstance(first, Posted)
+        assert second == later == first._replace(replayed=True)
+        assert all_balances(c, "chess") == {}
+        assert ledger.reverse(c, "go", granted, BY, NOW) == Refusal(
+            "TRANSACTION_UNKNOWN", f"The game has no transaction {granted}."
+        )
+
+
+def test_what_was_spent_meanwhile_cannot_be_taken_back(database_url: str) -> None:
+    """A reversal obeys the ledger as everything does."""
+    with ledger_at(database_url) as database, database.write() as c:
+        found_game(c, "chess")
+        granted = booked(c, drafts.grant("ann", "gold", 7, BY))
+        booked(c, drafts.spend("ann", "gold", 1, BY))
+        assert ledger.reverse(c, "chess", granted, BY, NOW) == Refusal(
+            "INSUFFICIENT_BALANCE", "ann has 6 of gold, and 7 are needed."
+        )
+        check_ledger(c, "chess")
+
+
+def test_opening_balances_count_at_the_creation_only(database_url: str) -> None:
+    """They are entries; one that cannot be booked creates nobody; a second declaration changes the name only."""
+    with ledger_at(database_url) as database, database.write() as c:
+        wallets.put_currency(c, "chess", Currency("gems", "Gems", "*", max_balance=50), NOW)
+        rich, fine = Player("rich", None, None, (("gems", 51),)), Player("fine", "Fine", b"\1" * 20, (("gems", 50),))
+        refused, created, again = wallets.put_players(c, "chess", [rich, fine, fine], BY, NOW)
+        assert refused == Refusal("MAX_BALANCE_EXCEEDED", "rich would own 51 of gems, and 50 is the most allowed.")
+        assert isinstance(created, wallets.Declared)
+        assert created.opened is not None
+        assert again == wallets.Declared(created=False)
+        renamed = wallets.put_players(c, "chess", [fine._replace(display_name="Finer")], BY, NOW + 1)
+        assert renamed == [wallets.Declared(created=False)]
+        assert wallets.find_player(c, "chess", "fine") == Player("fine", "Finer", b"\1" * 20)
+        assert wallets.find_player(c, "chess", "rich") is None
+        assert ledger_view.owned(c, "chess", "fine") == {entries.currency("gems"): Owned(50, 0, frozen=False)}
+        assert check_ledger(c, "chess").sequence == 1
+
+
+def test_what_is_held_still_counts_for_the_cap_and_comes_back_above_a_lowered_one(database_url: str) -> None:
+    """Escrow is no way around `maxBalance`, and lowering it takes nothing from anybody."""
+    gems = entries.currency("gems")
+    held = entries.escrow("ann")
+    with ledger_at(database_url) as database, database.write() as c:
+        found_game(c, "chess")
+        booked(c, drafts.grant("ann", "gems", 50, BY))
+        booked(c, drafts.draft("list", BY, [entries.moved(gems, 30, ANN, held)], listingId="lst_1"))
+        assert ledger_view.owned(c, "chess", "ann")[gems] == Owned(20, 30, frozen=False)
+        more = book(c, drafts.grant("ann", "gems", 1, BY))[0]
+        assert more == Refusal("MAX_BALANCE_EXCEEDED", "ann would own 51 of gems, and 50 is the most allowed.")
+        wallets.put_currency(c, "chess", Currency("gems", "Gems", "*", max_balance=10), NOW)
+        booked(c, drafts.draft("cancel", BY, [entries.moved(gems, 30, held, ANN)], listingId="lst_1"))
+        assert ledger_view.owned(c, "chess", "ann")[gems] == Owned(50, 0, frozen=False)
+        assert [one.max_balance for one in wallets.list_currencies(c, "chess")] == [10, None]
+        check_ledger(c, "chess")
+
+
+def test_history_by_player_asset_type_time_and_page(database_url: str) -> None:
+    """Pages by sequence neither repeat nor leave out, whatever is asked for."""
+    with ledger_at(database_url) as database, database.write() as c:
+        found_game(c, "chess")
+        ids = [booked(c, drafts.grant("ann", "gold", 5, BY), NOW + n) for n in range(4)]
+        ids.append(
+            booked(c, drafts.transfer("ann", "bob", "gold", 2, By("client", "key_c", 3, reference="r1")), NOW + 4)
+        )
+        ids.append(
+            booked(c, drafts.draft("loot", BY, [entries.moved(SWORD, 1, entries.MINT, BOB)], rollId="r"), NOW + 5)
+        )
+
+        def listed(wanted: History = EVERYTHING, limit: int = 10, before: int | None = None) -> list[str]:
+            return [one.id for one in ledger_view.history(c, "chess", wanted, limit, before)]
+
+        assert listed() == ids[::-1]
+        assert listed(limit=2) == ids[:3:-1]
+        assert listed(limit=2, before=4) == [ids[3], ids[2]]
+        assert listed(History(player="bob")) == [ids[5], ids[4]]
+        assert listed(History(player="bob", asset=SWORD)) == [ids[5]]
+        assert listed(History(player="ann", type="transfer")) == [ids[4]]
+        assert listed(History(source="client")) == [ids[4]]
+        assert listed(History(from_ms=NOW + 1, to_ms=NOW + 3)) == [ids[2], ids[1]]
+        assert listed(History(asset=SWORD)) == [ids[5]]
+        assert listed(History(player="nobody")) == []
+        by_reference = ledger_view.by_reference(c, "chess", "r1")
+        assert by_reference is not None
+        assert by_reference.id == ids[4]
+        assert ledger_view.counts(c, "chess") == {
+            ("grant", "server"): 4,
+            ("transfer", "client"): 1,
+            ("loot", "loot"): 1,
+        }
+        assert ledger_view.sizes(c) == {"chess": 6}
+
+
+def test_statistics_say_where_everything_is(database_url: str) -> None:
+    """Minted is burned and taxed and escrowed and circulating."""
+    with ledger_at(database_url) as database, database.write() as c:
+        found_game(c, "chess")
+        booked(c, drafts.grant("ann", "gold", 100, BY))
+        booked(c, drafts.spend("ann", "gold", 30, BY))
+        booked(c, drafts.draft("list", BY, [entries.moved(GOLD, 20, ANN, entries.escrow("ann"))]))
+        sale = [entries.moved(GOLD, 4, ANN, BOB), entries.moved(GOLD, 1, ANN, entries.TAX)]
+        booked(c, drafts.draft("buy", BY, sale))
+        assert ledger_view.supply(c, "chess") == {GOLD: Supply(100, 30, 1, 20, 49)}
+
+
+def test_a_balance_that_was_tampered_with_is_found(database_url: str) -> None:
+    """The reconciler adds up all moves, in pages of accounts."""
+    with ledger_at(database_url) as database, database.write() as c:
+        found_game(c, "chess")
+        booked(c, drafts.grant("ann", "gold", 100, BY))
+        booked(c, drafts.transfer("ann", "bob", "gold", 40, BY))
+        c.execute(text("UPDATE ledger_balances SET amount = 61 WHERE account = 'player:ann'"))
+        c.execute(text("DELETE FROM ledger_balances WHERE account = 'player:bob'"))
+        assert ledger_view.accounts(c, "chess", "") == ["mint", "player:ann"]
+        assert ledger_view.accounts(c, "chess", "mint", 1) == ["player:ann"]
+        found = ledger_view.mismatches(c, "chess", ["mint", ANN, BOB])
+        assert found == [Mismatch((ANN, GOLD), 61, 60), Mismatch((BOB, GOLD), 0, 40)]
+
+
+def test_ids_of_any_script_are_booked_and_read_back(database_url: str) -> None:
+    """What is a valid id is valid in both databases, in JSON and in the chain."""
+    name, coin = "Ωμέγα 100%_'\"\\ 🎲", "мон:ета"
+    with ledger_at(database_url) as database, database.write() as c:
+        wallets.put_currency(c, "chess", Currency(coin, "Coin", "o"), NOW)
+        wallets.put_players(c, "chess", [Player(name, None, None, ((coin, 3),))], BY, NOW)
+        booked(c, drafts.spend(name, coin, 1, BY._replace(reason="naïve 🎲", reference=name)))
+        assert ledger_view.owned(c, "chess", name) == {entries.currency(coin): Owned(2, 0, frozen=False)}
+        check_ledger(c, "chess")
