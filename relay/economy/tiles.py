@@ -1,6 +1,6 @@
 """How a growing Merkle tree is kept: in tiles of 256 hashes, of which only the last of each level ever changes.
 
-Pure. Tile (level, index) holds the hashes of the subtrees of 256^level leaves from number 256·index on; a million
+Pure. Tile (level, number) holds the hashes of the subtrees of 256^level leaves from number 256·number on; a million
 leaves are 3,907 tiles of level 0, 16 of level 1 and one of level 2. Every other hash follows from one tile, so that a
 proof reads two or three of each level. Source: Russ Cox, "Transparent Logs for Skeptical Clients" (2019), as Go's
 checksum database and static CT logs keep theirs.
@@ -20,7 +20,7 @@ class Tile(NamedTuple):
     """The name of a tile."""
 
     level: int
-    index: int
+    number: int
 
 
 def open_tiles(size: int) -> list[Tile]:
@@ -45,14 +45,14 @@ def grow(size: int, begun: Mapping[Tile, bytes], leaf_hashes: Sequence[bytes]) -
         tile = Tile(level, count // WIDTH)
         hashes = bytearray(begun.get(tile, b""))
         if len(hashes) != count % WIDTH * HASH_BYTES:
-            raise ValueError(f"tile {tile.index} of level {level} does not belong to a tree of {size} leaves")
+            raise ValueError(f"tile {tile.number} of level {level} does not belong to a tree of {size} leaves")
         above: list[bytes] = []
         for one in coming:
             hashes += one
             if len(hashes) == TILE_BYTES:
                 changed[tile] = bytes(hashes)
                 above.append(full_root(split(hashes)))
-                tile, hashes = Tile(level, tile.index + 1), bytearray()
+                tile, hashes = Tile(level, tile.number + 1), bytearray()
         if hashes:
             changed[tile] = bytes(hashes)
         level, count, coming = level + 1, count // WIDTH, above
@@ -69,7 +69,7 @@ def nodes_in(read: Callable[[Tile], bytes]) -> Node:
         at = first % WIDTH * HASH_BYTES
         wanted = read(tile)[at : at + (HASH_BYTES << within)]
         if len(wanted) != HASH_BYTES << within:
-            raise LookupError(f"tile {tile.index} of level {above} has no such hash yet")
+            raise LookupError(f"tile {tile.number} of level {above} has no such hash yet")
         return full_root(split(wanted))
 
     return node

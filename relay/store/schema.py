@@ -4,6 +4,7 @@ Pure. Migrations and tests take the schema from here.
 """
 
 from relay.store import (
+    checkpoint_tables,
     control_tables,
     economy_tables,
     encryption_tables,
@@ -20,6 +21,7 @@ from relay.store import (
 from relay.store.metadata import metadata
 
 __all__ = [
+    "checkpoint_tables",
     "control_tables",
     "economy_tables",
     "encryption_tables",

@@ -12,13 +12,25 @@ from dataclasses import dataclass, field
 import rlp
 
 from relay.chain_types import Block, ChainAnswerError, ChainUnavailableError, Fees, Log, Receipt, SendAnswer
-from relay.contract import SUBMIT_SCORES, TOPICS, decode_submit_scores, encode_call, unpack_records
+from relay.contract import (
+    GENESIS_HEAD,
+    SUBMIT_SCORES,
+    TOPICS,
+    EconomyAnchored,
+    anchored_head,
+    decode_submit_scores,
+    encode_call,
+    selector,
+    unpack_records,
+)
+from relay.contract_anchors import ECONOMY_ANCHORED, WRONG_SEQUENCE, anchored, decode_anchor
 from relay.contract_moderation import FUNCTIONS, LOGGED, NOT_RECORDED, decode_moderation, marks
 from relay.keccak import keccak
 from relay.revocation import Action
 
 GWEI = 10**9
 MODERATES = {encode_call(name, bytes(32), [], bytes(32))[:4]: action for action, name in FUNCTIONS.items()}
+ANCHORS, NEXT_SEQUENCE = selector("anchorEconomy"), selector("nextSequence")
 IS_RECORDED = keccak(b"isRecorded(bytes32,uint64)")[:4]
 
 
@@ -53,6 +65,7 @@ class FakeChain:
         self.money = 10**21
         self.paused = False
         self.auditor = True  # the account may moderate
+        self.signer = True  # the attestation key may sign anchors
         self.poison: set[int] = set()  # rounds the contract chokes on
         self.gas_fault: set[int] = set()  # nonces whose transaction fails once
         self.spoilt: set[int] = set()  # rounds whose transactions fail, though a call of the same passes
@@ -128,6 +141,8 @@ class FakeChain:
             return ()
         if self.paused:
             return keccak(b"EnforcedPause()")[:4]
+        if tx.data[:4] == ANCHORS:
+            return self._anchor(tx, at, before)
         if tx.data[:4] != SUBMIT_SCORES:
             return self._moderate(tx, at, before)
         call = decode_submit_scores(tx.data)
@@ -172,6 +187,26 @@ class FakeChain:
             data = call.reason_hash + bytes(32)
             logs.append(Log(self.contract, topics, data, at.number, at.hash, tx.tx_hash, index))
         return tuple(logs) if logs else keccak(b"NothingToRecord()")[:4]
+
+    def anchors(self, economy: bytes, before: Sequence[Log] = ()) -> list[EconomyAnchored]:
+        """Every anchor of an economy, oldest first."""
+        return [one.event for one in anchored(economy, self.contract, [*self.all_logs(), *before])]
+
+    def _anchor(self, tx: Tx, at: Block, before: Sequence[Log]) -> tuple[Log, ...] | bytes:
+        """The log of a call that anchors, or its revert data."""
+        call = decode_anchor(tx.data)
+        if not self.signer:
+            return keccak(b"UnknownSigner(address)")[:4] + bytes(32)
+        past = self.anchors(call.economy, before)
+        expected = past[-1].first_sequence + past[-1].count if past else 0
+        numbers = call.first_sequence.to_bytes(32, "big")
+        if call.first_sequence != expected:
+            return WRONG_SEQUENCE + call.economy + expected.to_bytes(32, "big") + numbers
+        made = EconomyAnchored(call.economy, bytes(20), call.first_sequence, call.count, call.merkle_root, bytes(32))
+        head = anchored_head(past[-1].head if past else GENESIS_HEAD, made)
+        topics = (ECONOMY_ANCHORED, call.economy, bytes(32))
+        data = numbers + call.count.to_bytes(32, "big") + call.merkle_root + head
+        return (Log(self.contract, topics, data, at.number, at.hash, tx.tx_hash, len(before)),)
 
     def marked(self, game: bytes, round_id: int) -> list[Action]:
         """Every invalidation and reinstatement of a round."""
@@ -241,6 +276,9 @@ class FakeChain:
         if data[:4] == IS_RECORDED:
             asked = data[4:36], int.from_bytes(data[36:68], "big")
             return int(asked in self.recorded()).to_bytes(32, "big")
+        if data[:4] == NEXT_SEQUENCE:
+            last = self.anchors(data[4:36])[-1:]
+            return sum(one.first_sequence + one.count for one in last).to_bytes(32, "big")
         logs = self._logs_of(Tx(bytes(32), 0, 0, 0, 0, data), self.blocks_list[-1].header, ())
         if isinstance(logs, bytes):
             raise ChainAnswerError(3, "execution reverted", logs)

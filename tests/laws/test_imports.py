@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 PURE = {
     "relay.errors", "relay.error_codes", "relay.error_codes_economy", "relay.keccak", "relay.canonical",
-    "relay.contract", "relay.attestation",
+    "relay.contract", "relay.contract_anchors", "relay.attestation", "relay.findings",
     "relay.submission", "relay.strict_json", "relay.flag_kinds", "relay.games", "relay.revocation",
     "relay.outbox.batches",
     "relay.outbox.slots", "relay.outbox.fees", "relay.outbox.send_errors", "relay.outbox.results", "relay.outbox.meter",

@@ -176,9 +176,9 @@ def test_a_tree_grown_in_steps_of_any_size_is_the_same_tree() -> None:
             frontier.append(one)
         node = nodes_in(tiles.__getitem__)
         assert tree_head(size, node) == frontier.root
-    index, earlier = 70, WIDTH * WIDTH + 5
+    place, earlier = 70, WIDTH * WIDTH + 5
     root = frontier.root
-    check_inclusion(leaves[index], index, size, inclusion_proof(index, size, node), root)
+    check_inclusion(leaves[place], place, size, inclusion_proof(place, size, node), root)
     check_consistency(earlier, size, consistency_proof(earlier, size, node), tree_head(earlier, node), root)
     assert sorted(open_tiles(size)) == [Tile(0, 259), Tile(1, 1), Tile(2, 0)]
 

@@ -27,6 +27,53 @@ def upgrade() -> None:
         batch_op.create_index("ix_amount_windows_updated_at_ms", ["updated_at_ms"], unique=False)
 
     op.create_table(
+        "checkpoints",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("game_id", sa.Text(), nullable=False),
+        sa.Column("first_sequence", sa.BigInteger(), nullable=False),
+        sa.Column("entries", sa.BigInteger(), nullable=False),
+        sa.Column("root", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("tx_hash", sa.LargeBinary(length=32), nullable=True),
+        sa.Column("block_number", sa.BigInteger(), nullable=True),
+        sa.Column("head", sa.LargeBinary(length=32), nullable=True),
+        sa.Column("signer", sa.LargeBinary(length=20), nullable=True),
+        sa.Column("detail", sa.Text(), nullable=True),
+        sa.Column("resolved_at_ms", sa.BigInteger(), nullable=True),
+        sa.CheckConstraint(
+            "(resolved_at_ms IS NOT NULL) = (state IN ('final', 'superseded', 'contradicted'))",
+            name=op.f("ck_checkpoints_resolved"),
+        ),
+        sa.CheckConstraint(
+            "state <> 'final' OR (tx_hash IS NOT NULL AND block_number IS NOT NULL AND head IS NOT NULL AND signer IS NOT NULL)",
+            name=op.f("ck_checkpoints_proved"),
+        ),
+        sa.CheckConstraint(
+            "state IN ('waiting', 'queued', 'sent', 'included', 'final', 'superseded', 'contradicted')",
+            name=op.f("ck_checkpoints_state"),
+        ),
+        sa.CheckConstraint("first_sequence >= 0 AND entries > 0", name=op.f("ck_checkpoints_covers")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_checkpoints")),
+    )
+    with op.batch_alter_table("checkpoints", schema=None) as batch_op:
+        batch_op.create_index("ix_checkpoints_game_id", ["game_id", "id"], unique=False)
+        batch_op.create_index(
+            "uq_checkpoints_final",
+            ["game_id", "first_sequence"],
+            unique=True,
+            sqlite_where=sa.text("state = 'final'"),
+            postgresql_where=sa.text("state = 'final'"),
+        )
+        batch_op.create_index(
+            "uq_checkpoints_open",
+            ["game_id"],
+            unique=True,
+            sqlite_where=sa.text("state IN ('waiting', 'queued', 'sent', 'included')"),
+            postgresql_where=sa.text("state IN ('waiting', 'queued', 'sent', 'included')"),
+        )
+
+    op.create_table(
         "economy_config_versions",
         sa.Column("game_id", sa.Text(), nullable=False),
         sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
@@ -119,6 +166,17 @@ def upgrade() -> None:
         batch_op.create_index("ix_ledger_moves_target", ["game_id", "target", "sequence"], unique=False)
 
     op.create_table(
+        "ledger_tiles",
+        sa.Column("game_id", sa.Text(), nullable=False),
+        sa.Column("level", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("hashes", sa.LargeBinary(), nullable=False),
+        sa.CheckConstraint(
+            "length(hashes) BETWEEN 32 AND 8192 AND length(hashes) % 32 = 0", name=op.f("ck_ledger_tiles_hashes")
+        ),
+        sa.PrimaryKeyConstraint("game_id", "level", "number", name=op.f("pk_ledger_tiles")),
+    )
+    op.create_table(
         "ledger_transactions",
         sa.Column("game_id", sa.Text(), nullable=False),
         sa.Column("sequence", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -160,6 +218,13 @@ def upgrade() -> None:
             postgresql_where=sa.text("reverses IS NOT NULL"),
         )
 
+    op.create_table(
+        "ledger_trees",
+        sa.Column("game_id", sa.Text(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("size >= 0", name=op.f("ck_ledger_trees_size")),
+        sa.PrimaryKeyConstraint("game_id", name=op.f("pk_ledger_trees")),
+    )
     op.create_table(
         "transfers_seen",
         sa.Column("game_id", sa.Text(), nullable=False),
@@ -205,6 +270,7 @@ def downgrade() -> None:
         batch_op.drop_index("ix_transfers_seen_receiver")
 
     op.drop_table("transfers_seen")
+    op.drop_table("ledger_trees")
     with op.batch_alter_table("ledger_transactions", schema=None) as batch_op:
         batch_op.drop_index(
             "uq_ledger_transactions_reverses",
@@ -219,6 +285,7 @@ def downgrade() -> None:
         batch_op.drop_index("uq_ledger_transactions_id")
 
     op.drop_table("ledger_transactions")
+    op.drop_table("ledger_tiles")
     with op.batch_alter_table("ledger_moves", schema=None) as batch_op:
         batch_op.drop_index("ix_ledger_moves_target")
         batch_op.drop_index("ix_ledger_moves_source")
@@ -236,6 +303,18 @@ def downgrade() -> None:
     op.drop_table("economy_players")
     op.drop_table("economy_currencies")
     op.drop_table("economy_config_versions")
+    with op.batch_alter_table("checkpoints", schema=None) as batch_op:
+        batch_op.drop_index(
+            "uq_checkpoints_open",
+            sqlite_where=sa.text("state IN ('waiting', 'queued', 'sent', 'included')"),
+            postgresql_where=sa.text("state IN ('waiting', 'queued', 'sent', 'included')"),
+        )
+        batch_op.drop_index(
+            "uq_checkpoints_final", sqlite_where=sa.text("state = 'final'"), postgresql_where=sa.text("state = 'final'")
+        )
+        batch_op.drop_index("ix_checkpoints_game_id")
+
+    op.drop_table("checkpoints")
     with op.batch_alter_table("amount_windows", schema=None) as batch_op:
         batch_op.drop_index("ix_amount_windows_updated_at_ms")
 

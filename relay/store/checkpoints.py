@@ -1,0 +1,166 @@
+"""Checkpoints of ledgers: made when they are due, listed, and what is proved with them.
+
+The only SQL on `checkpoints` beside `relay.store.checkpoint_moves`, which moves them with the transactions that carry
+them.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, func, select, text
+
+from relay.contract import EconomyAnchored, game_key
+from relay.contract_anchors import Anchored
+from relay.economy.checkpoints import OPEN, Cadence, Checkpoint, State, first_disproved, is_due
+from relay.economy.merkle import consistency_proof, inclusion_proof, leaf_hash, tree_head
+from relay.economy.proofs import anchored_tree, consistency_document, inclusion_document
+from relay.ids import new_id
+from relay.store import ledger_view
+from relay.store.checkpoint_tables import checkpoints, ledger_trees
+from relay.store.ledger_tree import GROW_MAX, lock_tree, nodes
+
+# A literal, because both databases use a partial index only for its own words.
+IS_FINAL = text("checkpoints.state = 'final'")
+
+
+class LedgerChangedError(Exception):
+    """A transaction is not what was taken into the tree: somebody changed it in the database."""
+
+
+class NotAnchoredError(Exception):
+    """No final checkpoint covers it yet; the text says what is known."""
+
+
+class Where(NamedTuple):
+    """The contract that anchors: part of every proof."""
+
+    chain_id: int
+    contract: bytes
+
+
+# ------------------------------------------------------------------------- making
+
+
+def propose(c: Connection, game_id: str, cadence: Cadence, now: Callable[[Connection], int]) -> Checkpoint | None:
+    """Make a checkpoint of what is in the tree, where one is due at the database's time `now` (ms); None: not now.
+
+    One at a time is open, and none is made after one that the chain contradicts.
+    """
+    size, now_ms = lock_tree(c, game_id), now(c)
+    p = checkpoints.c
+    newest = select(p.state, p.created_at_ms).where(p.game_id == game_id).order_by(p.id.desc())
+    last = c.execute(newest.limit(1)).first()
+    if last is not None and last.state in (*OPEN, State.CONTRADICTED):
+        return None
+    first = anchored_size(c, game_id)
+    if not is_due(cadence, size - first, None if last is None else last.created_at_ms, now_ms):
+        return None
+    root = tree_head(size, nodes(c, game_id))
+    made = Checkpoint(new_id("cp_", now_ms), game_id, first, size - first, root)
+    values = {
+        "id": made.checkpoint_id, "game_id": game_id, "first_sequence": first, "entries": made.count, "root": root,
+        "state": State.WAITING.value, "created_at_ms": now_ms,
+    }  # fmt: skip
+    c.execute(checkpoints.insert().values(values))
+    return made
+
+
+def anchored_size(c: Connection, game_id: str) -> int:
+    """Return up to which transaction a game's ledger is anchored for good."""
+    p = checkpoints.c
+    return int(c.scalar(select(func.max(p.first_sequence + p.entries)).where(p.game_id == game_id, IS_FINAL)) or 0)
+
+
+def unanchored(c: Connection) -> list[str]:
+    """Return the games whose tree has transactions that no checkpoint covers which is final or under way."""
+    p = checkpoints.c
+    counts = p.state.in_([State.FINAL.value, *(one.value for one in OPEN)])
+    covered = select(func.max(p.first_sequence + p.entries)).where(p.game_id == ledger_trees.c.game_id, counts)
+    query = select(ledger_trees.c.game_id).where(ledger_trees.c.size > func.coalesce(covered.scalar_subquery(), 0))
+    return list(c.scalars(query.order_by(ledger_trees.c.game_id)))
+
+
+# ------------------------------------------------------------------------- reading
+
+
+def listed(c: Connection, game_id: str | None, before_id: str | None, limit: int) -> Sequence[Any]:
+    """Return at most `limit` checkpoints, newest first, older than `before_id`; of every game where none is named."""
+    p = checkpoints.c
+    query = select(checkpoints).order_by(p.id.desc()).limit(limit)
+    if game_id is not None:
+        query = query.where(p.game_id == game_id)
+    return c.execute(query if before_id is None else query.where(p.id < before_id)).all()
+
+
+def prove_inclusion(c: Connection, where: Where, game_id: str, sequence: int) -> dict[str, Any]:
+    """Return the proof that a transaction is in the first final checkpoint that covers it.
+
+    Raises:
+        NotAnchoredError: none does yet.
+        LedgerChangedError: it is not what was taken into the tree.
+    """
+    p = checkpoints.c
+    covers = (p.first_sequence <= sequence, p.first_sequence + p.entries > sequence)
+    row = c.execute(select(checkpoints).where(p.game_id == game_id, IS_FINAL, *covers)).first()
+    if row is None:
+        known = anchored_size(c, game_id)
+        raise NotAnchoredError(f"transaction {sequence} is not anchored yet; those before {known} are")
+    found, node = _anchored(row), nodes(c, game_id)
+    body = ledger_view.read(c, game_id, sequence, 1)[0]
+    if leaf_hash(body) != node(0, sequence):
+        raise LedgerChangedError(f"transaction {sequence} of game {game_id} is not the one that was anchored")
+    path = inclusion_proof(sequence, found.size, node)
+    return inclusion_document(game_id, body, anchored_tree(*where, found), path)
+
+
+def prove_consistency(c: Connection, where: Where, game_id: str, earlier: str, later: str) -> dict[str, Any]:
+    """Return the proof that the ledger of one final checkpoint (by id) begins with the ledger of another.
+
+    Raises:
+        NotAnchoredError: one of them is not final, or none of this game's; ValueError: the earlier is the larger.
+    """
+    p = checkpoints.c
+    query = select(checkpoints).where(p.id.in_([earlier, later]), p.game_id == game_id, IS_FINAL)
+    rows = {row.id: _anchored(row) for row in c.execute(query)}
+    for named in (earlier, later):
+        if named not in rows:
+            raise NotAnchoredError(f"{named} is no final checkpoint of game {game_id}")
+    path = consistency_proof(rows[earlier].size, rows[later].size, nodes(c, game_id))
+    trees = (anchored_tree(*where, rows[earlier]), anchored_tree(*where, rows[later]))
+    return consistency_document(game_id, *trees, path)
+
+
+def final_checkpoints(c: Connection, game_id: str) -> list[Checkpoint]:
+    """Return a game's final checkpoints, smallest first."""
+    p = checkpoints.c
+    query = select(p.id, p.game_id, p.first_sequence, p.entries, p.root)
+    rows = c.execute(query.where(p.game_id == game_id, IS_FINAL).order_by(p.first_sequence))
+    return [Checkpoint(row[0], row[1], row[2], row[3], bytes(row[4])) for row in rows]
+
+
+def _anchored(row: Any) -> Anchored:
+    event = EconomyAnchored(
+        game_key(row.game_id), bytes(row.signer), row.first_sequence, row.entries, bytes(row.root), bytes(row.head)
+    )
+    return Anchored(event, bytes(row.tx_hash), row.block_number)
+
+
+# ------------------------------------------------------------------------ auditing
+
+
+def games_with_checkpoints(c: Connection) -> list[str]:
+    """Return the games of which something is anchored for good."""
+    p = checkpoints.c
+    return list(c.scalars(select(p.game_id).where(IS_FINAL).distinct().order_by(p.game_id)))
+
+
+def disproved(c: Connection, game_id: str) -> Checkpoint | None:
+    """Return the first final checkpoint that the game's transactions, read from the first on, do not lead to."""
+    return first_disproved(_all_bodies(c, game_id), final_checkpoints(c, game_id))
+
+
+def _all_bodies(c: Connection, game_id: str) -> Iterator[bytes]:
+    at = 0
+    while page := ledger_view.read(c, game_id, at, GROW_MAX):
+        yield from page
+        at += len(page)
