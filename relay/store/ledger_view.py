@@ -10,11 +10,18 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Select, func, literal, select, text, union_all
 
 from relay.economy import entries
-from relay.economy.entries import Asset, Position
+from relay.economy.entries import Asset
 from relay.economy.ledger import GENESIS, Transaction, transaction_of
-from relay.store.economy_tables import ledger_balances, ledger_heads, ledger_moves, ledger_transactions
+from relay.economy.reconcile import Mismatch
+from relay.store.economy_tables import (
+    economy_players,
+    ledger_balances,
+    ledger_heads,
+    ledger_moves,
+    ledger_transactions,
+)
 
-RECONCILED = 500  # accounts that one statement of `mismatches` looks at
+RECONCILED = 500  # players that one statement looks at
 
 
 class History(NamedTuple):
@@ -44,14 +51,6 @@ class Supply(NamedTuple):
     taxed: int
     escrowed: int
     circulating: int
-
-
-class Mismatch(NamedTuple):
-    """A balance that is not what the moves add up to."""
-
-    position: Position
-    recorded: int
-    recomputed: int
 
 
 def parsed(body: bytes) -> Transaction:
@@ -174,11 +173,19 @@ def counts(c: Connection, game_id: str) -> dict[tuple[str, str], int]:
     return {(row[0], row[1]): row[2] for row in c.execute(query)}
 
 
-def accounts(c: Connection, game_id: str, after: str, limit: int = RECONCILED) -> list[str]:
-    """Return at most `limit` accounts of a game above `after`, ascending: the pages of `mismatches`."""
-    b = ledger_balances.c
-    query = select(b.account).where(b.game_id == game_id, b.account > after).distinct()
-    return list(c.scalars(query.order_by(b.account).limit(limit)))
+def mismatches_of(
+    c: Connection, game_id: str, after: str | None, limit: int = RECONCILED
+) -> tuple[list[Mismatch], str | None]:
+    """Look at the next `limit` players by id above `after` (None: from the first, and the system's accounts too).
+
+    Returns what differs, and after whom to go on (None: all were looked at).
+    """
+    p = economy_players.c
+    page = select(p.external_id).where(p.game_id == game_id, p.external_id > (after or ""))
+    ids = list(c.scalars(page.order_by(p.external_id).limit(limit)))
+    of = [account for external_id in ids for account in (entries.wallet(external_id), entries.escrow(external_id))]
+    found = mismatches(c, game_id, [*entries.SYSTEM, *of] if after is None else of)
+    return found, ids[-1] if len(ids) == limit else None
 
 
 def mismatches(c: Connection, game_id: str, of: Sequence[str]) -> list[Mismatch]:

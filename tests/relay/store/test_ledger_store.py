@@ -12,9 +12,11 @@ from relay.economy import drafts, entries
 from relay.economy.drafts import By
 from relay.economy.ledger import Posted, Refusal
 from relay.economy.players import Currency, Player
-from relay.store import ledger, ledger_view, wallets
+from relay.economy.reconcile import Mismatch
+from relay.store import controls, ledger, ledger_reconcile, ledger_view, wallets
 from relay.store.engine import Database, open_database
-from relay.store.ledger_view import History, Mismatch, Owned, Supply
+from relay.store.flags import FlagFilter, list_flags
+from relay.store.ledger_view import History, Owned, Supply
 from relay.store.writer import Writer
 from tests.harness.ledgers import BY, NOW, all_balances, check_ledger, found_game, ledger_at
 
@@ -100,30 +102,30 @@ def test_the_first_bookings_of_a_game_may_come_at_once(database_url: str) -> Non
         assert database.read_now(lambda c: check_ledger(c, "chess")).sequence == 4
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "UPDATE ledger_transactions SET at_ms = at_ms + 1",
-        "DELETE FROM ledger_transactions",
-        "UPDATE ledger_moves SET amount = amount + 1",
-        "DELETE FROM ledger_moves",
-        "UPDATE ledger_balances SET amount = -1 WHERE account = 'player:ann'",
-        "UPDATE ledger_balances SET amount = 1 WHERE account = 'mint'",
-        "UPDATE ledger_balances SET amount = 9007199254740992 WHERE account = 'burn'",
-        "INSERT INTO ledger_balances (game_id, account, asset, amount) VALUES ('chess', 'player', 'item:a', 1)",
-        "INSERT INTO ledger_moves VALUES ('chess', 9, 0, 'item:a', 0, 'mint', 'burn')",
-        "INSERT INTO ledger_moves VALUES ('chess', 9, 0, 'item:a', 1, 'burn', 'burn')",
-        "INSERT INTO ledger_moves VALUES ('chess', 9, 0, 'a', 1, 'mint', 'burn')",
-    ],
+FORBIDDEN = (
+    "UPDATE ledger_transactions SET at_ms = at_ms + 1",
+    "DELETE FROM ledger_transactions",
+    "UPDATE ledger_moves SET amount = amount + 1",
+    "DELETE FROM ledger_moves",
+    "UPDATE ledger_balances SET amount = -1 WHERE account = 'player:ann'",
+    "UPDATE ledger_balances SET amount = 1 WHERE account = 'mint'",
+    "UPDATE ledger_balances SET amount = 9007199254740992 WHERE account = 'burn'",
+    "INSERT INTO ledger_balances (game_id, account, asset, amount) VALUES ('chess', 'player', 'item:a', 1)",
+    "INSERT INTO ledger_moves VALUES ('chess', 9, 0, 'item:a', 0, 'mint', 'burn')",
+    "INSERT INTO ledger_moves VALUES ('chess', 9, 0, 'item:a', 1, 'burn', 'burn')",
+    "INSERT INTO ledger_moves VALUES ('chess', 9, 0, 'a', 1, 'mint', 'burn')",
 )
-def test_the_tables_themselves_refuse_what_no_ledger_may_hold(database_url: str, statement: str) -> None:
+
+
+def test_the_tables_themselves_refuse_what_no_ledger_may_hold(database_url: str) -> None:
     """Whoever gets at the database with our rights can still not make a wallet negative or change what was booked."""
     with ledger_at(database_url) as database:
         with database.write() as c:
             found_game(c, "chess")
             book(c, drafts.grant("ann", "gold", 5, BY), drafts.spend("ann", "gold", 2, BY))
-        with pytest.raises(DatabaseError, match=r"only grows|CHECK|check constraint"), database.write() as c:
-            c.execute(text(statement))
+        for statement in FORBIDDEN:
+            with pytest.raises(DatabaseError, match=r"only grows|CHECK|check constraint"), database.write() as c:
+                c.execute(text(statement))
         database.read_now(lambda c: check_ledger(c, "chess"))
 
 
@@ -242,18 +244,47 @@ def test_statistics_say_where_everything_is(database_url: str) -> None:
         assert ledger_view.supply(c, "chess") == {GOLD: Supply(100, 30, 1, 20, 49)}
 
 
-def test_a_balance_that_was_tampered_with_is_found(database_url: str) -> None:
-    """The reconciler adds up all moves, in pages of accounts."""
+def test_a_balance_that_was_tampered_with_is_found_frozen_flagged_and_repaired(database_url: str) -> None:
+    """The reconciler adds up all moves; the wallet stays frozen until an auditor lets the moves decide."""
     with ledger_at(database_url) as database, database.write() as c:
         found_game(c, "chess")
         booked(c, drafts.grant("ann", "gold", 100, BY))
         booked(c, drafts.transfer("ann", "bob", "gold", 40, BY))
         c.execute(text("UPDATE ledger_balances SET amount = 61 WHERE account = 'player:ann'"))
-        c.execute(text("DELETE FROM ledger_balances WHERE account = 'player:bob'"))
-        assert ledger_view.accounts(c, "chess", "") == ["mint", "player:ann"]
-        assert ledger_view.accounts(c, "chess", "mint", 1) == ["player:ann"]
-        found = ledger_view.mismatches(c, "chess", ["mint", ANN, BOB])
-        assert found == [Mismatch((ANN, GOLD), 61, 60), Mismatch((BOB, GOLD), 0, 40)]
+        wrong = Mismatch((ANN, GOLD), 61, 60)
+        found, after = ledger_view.mismatches_of(c, "chess", None, 1)
+        assert (found, after) == ([wrong], "ann")
+        assert ledger_view.mismatches_of(c, "chess", after, 1) == ([], "bob")
+        assert ledger_view.mismatches_of(c, "chess", "bob", 9) == ([], None)
+        assert [ledger_reconcile.seize(c, "chess", found, NOW) for _ in range(2)] == [[wrong]] * 2
+        (flag,) = list_flags(c, FlagFilter(game_id="chess"), 9, None)
+        assert (flag.code, flag.severity, flag.player_id, flag.occurrences) == ("LEDGER_MISMATCH", "critical", "ann", 2)
+        assert flag.reason == "Balance of currency:gold is 61, and its entries add up to 60"
+        refused = book(c, drafts.spend("ann", "gold", 61, BY))[0]
+        assert refused == Refusal("WALLET_FROZEN", "gold of ann is frozen until an auditor has looked at it.")
+        by = controls.By("key_auditor", "a row was changed by hand", NOW)
+        assert ledger_reconcile.repair(c, "chess", (ANN, GOLD), by) == wrong
+        assert ledger_reconcile.repair(c, "chess", (ANN, GOLD), by) is None
+        booked(c, drafts.spend("ann", "gold", 60, BY))
+        check_ledger(c, "chess")
+
+
+def test_a_balance_that_was_deleted_is_found_and_nothing_is_booked_on_it(database_url: str) -> None:
+    """Where the mint itself was changed nothing is frozen: every grant of the game would stop."""
+    with ledger_at(database_url) as database, database.write() as c:
+        found_game(c, "chess")
+        booked(c, drafts.grant("ann", "gold", 100, BY))
+        c.execute(text("DELETE FROM ledger_balances WHERE account = 'player:ann'"))
+        c.execute(text("UPDATE ledger_balances SET amount = -99 WHERE account = 'mint'"))
+        wrong = [Mismatch(("mint", GOLD), -99, -100), Mismatch((ANN, GOLD), 0, 100)]
+        assert ledger_view.mismatches_of(c, "chess", None) == (wrong, None)
+        assert ledger_reconcile.seize(c, "chess", wrong, NOW) == wrong
+        outcomes = book(c, drafts.grant("ann", "gold", 1, BY), drafts.grant("bob", "gold", 1, BY))
+        assert isinstance(outcomes[0], Refusal)
+        assert isinstance(outcomes[1], Posted)
+        for mismatch in wrong:
+            assert ledger_reconcile.repair(c, "chess", mismatch.position, controls.By("a", "b", NOW)) is not None
+        check_ledger(c, "chess")
 
 
 def test_ids_of_any_script_are_booked_and_read_back(database_url: str) -> None:
