@@ -1,0 +1,70 @@
+"""`fairscore verify-proof`: for anybody who holds a proof, and trusts the chain but not the relay.
+
+Parses arguments, calls, prints.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from relay.cli_options import Contract, Home, RpcUrl, console, read_settings
+from relay.cli_outbox import MARKS, AsJson
+
+if TYPE_CHECKING:
+    from relay.findings import Finding
+
+WIDTH = 120  # at least, where the output is no terminal
+
+ProofFile = Annotated[Path, typer.Argument(help="JSON as GET /api/economy/proofs/{transactionId} answers it.")]
+Root = Annotated[
+    list[str] | None, typer.Option(help="A tree head (0x and 64 hex digits) that you know to be anchored; repeatable.")
+]
+
+
+def verify_proof(
+    file: ProofFile,
+    rpc_url: RpcUrl = None,
+    contract: Contract = None,
+    root: Root = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Prove that a transaction is in an anchored ledger, or that a later ledger begins with an earlier one.
+
+    Asks the chain and nothing else; name an endpoint and a contract that you trust. Exit code 1: it is not proved.
+    """
+    from relay.verify_proof import verify_file
+
+    found = read_settings(home=home, rpc_url=rpc_url, contract=contract)
+    show(verify_file(file, found, tuple(_root(one) for one in root or ())), "proved", as_json=as_json)
+
+
+def show(findings: Sequence["Finding"], word: str, *, as_json: bool) -> None:
+    """Print what was found, one line for each step; exit code 1 unless every step is ok, so that `word` may be said."""
+    from relay.findings import State
+
+    fine = all(finding.state is State.OK for finding in findings)
+    if as_json:
+        lines = [{"check": f.check, "state": f.state.value, "seen": f.seen, "todo": f.todo} for f in findings]
+        typer.echo(json.dumps({"ok": fine, "checks": lines}, indent=1, ensure_ascii=False))
+    else:
+        table = Table("", "check", "seen", "what to do", box=None, pad_edge=False)
+        for f in findings:
+            table.add_row(MARKS[f.state.value], f.check, escape(f.seen), escape(f.todo))
+        Console(highlight=False, soft_wrap=True, width=max(console.width, WIDTH)).print(table)
+        console.print(f"\n{word}" if fine else f"\nnot {word}", style="green" if fine else "bold red")
+    if not fine:
+        raise typer.Exit(1)
+
+
+def _root(text: str) -> bytes:
+    if not re.fullmatch(r"0x[0-9a-fA-F]{64}", text):
+        raise typer.BadParameter("a root is 0x and 64 hex digits", param_hint="--root")
+    return bytes.fromhex(text[2:])
