@@ -129,15 +129,15 @@ def verify(proof: Proof, chain: OnChain | None, *roots: bytes) -> list[Finding]:
     findings = [_economy(proof)]  # (1)
     if isinstance(proof, InclusionProof):
         findings += _transaction(proof)  # (2), (3)
-        trees = [proof.tree]
+        trees = {"anchor": proof.tree}
     else:
         findings.append(_continued(proof))  # (3)
-        trees = [proof.earlier, proof.later]
+        trees = {"earlier anchor": proof.earlier, "later anchor": proof.later}
     if chain is None and not roots:
         return [*findings, skipped("anchor", "--rpc-url and --contract, or a --root that you know to be anchored")]
     if chain is not None:
         findings.append(_history(chain))  # (4)
-    return findings + [_anchored(tree, chain, roots) for tree in trees]  # (5)
+    return findings + [_anchored(name, tree, chain, roots) for name, tree in trees.items()]  # (5)
 
 
 def _economy(proof: Proof) -> Finding:
@@ -184,22 +184,22 @@ def _history(chain: OnChain) -> Finding:
     return ok("chain", f"{len(chain.anchors)} anchors of {checksum_address(chain.contract)} make up its economyHead")
 
 
-def _anchored(tree: AnchoredTree, chain: OnChain | None, roots: Sequence[bytes]) -> Finding:
+def _anchored(name: str, tree: AnchoredTree, chain: OnChain | None, roots: Sequence[bytes]) -> Finding:
     root, at = _bytes(tree.root), tree.anchor
     if root in roots:
-        return ok("anchor", f"{tree.root} is a root that you know")
+        return ok(name, f"{tree.root} is a root that you know")
     if chain is None:
-        return failed("anchor", f"{tree.root} is none of the roots that you know", DISTRUST)
+        return failed(name, f"{tree.root} is none of the roots that you know", DISTRUST)
     if (at.chain_id, at.contract.lower()) != (chain.chain_id, _hex(chain.contract)):
         where = f"{at.contract} on chain {at.chain_id}"
         asked = f"{checksum_address(chain.contract)} on chain {chain.chain_id}"
-        return failed("anchor", f"it names {where}; the one asked is {asked}", ANOTHER)
+        return failed(name, f"it names {where}; the one asked is {asked}", ANOTHER)
     for event in chain.anchors:
         if event.first_sequence + event.count == tree.size:
             if event.merkle_root == root:
-                return ok("anchor", f"{tree.size} transactions, signed by {checksum_address(event.signer)}")
+                return ok(name, f"{tree.size} transactions, signed by {checksum_address(event.signer)}")
             break
-    return failed("anchor", f"the contract anchors no ledger of {tree.size} transactions with this root", DISTRUST)
+    return failed(name, f"the contract anchors no ledger of {tree.size} transactions with this root", DISTRUST)
 
 
 def explain(refused: PayloadError) -> list[Finding]:

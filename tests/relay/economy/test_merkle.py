@@ -67,7 +67,7 @@ def hexes(path: list[bytes]) -> list[str]:
     return [one.hex() for one in path]
 
 
-def fails(check: Callable[..., None], *arguments: object) -> None:
+def check_fails(check: Callable[..., None], *arguments: object) -> None:
     """The proof is refused."""
     with pytest.raises(ProofError):
         check(*arguments)
@@ -111,22 +111,22 @@ def test_every_proof_of_every_small_tree_and_no_other() -> None:
         for index in range(size):
             path = inclusion_proof(index, size, node)
             check_inclusion(MANY[index], index, size, path, heads[size])
-            fails(check_inclusion, MANY[index], index, size, path, heads[size - 1])
-            fails(check_inclusion, leaf_hash(b"another"), index, size, path, heads[size])
-            fails(check_inclusion, MANY[index], index + 1, size, path, heads[size])
-            fails(check_inclusion, MANY[index], index, size, [*path, EMPTY_ROOT], heads[size])
+            check_fails(check_inclusion, MANY[index], index, size, path, heads[size - 1])
+            check_fails(check_inclusion, leaf_hash(b"another"), index, size, path, heads[size])
+            check_fails(check_inclusion, MANY[index], index + 1, size, path, heads[size])
+            check_fails(check_inclusion, MANY[index], index, size, [*path, EMPTY_ROOT], heads[size])
             if path:
-                fails(check_inclusion, MANY[index], index, size, path[1:], heads[size])
-                fails(check_inclusion, MANY[index], index, size, path[:-1], heads[size])
+                check_fails(check_inclusion, MANY[index], index, size, path[1:], heads[size])
+                check_fails(check_inclusion, MANY[index], index, size, path[:-1], heads[size])
         for earlier in range(1, size + 1):
             path = consistency_proof(earlier, size, node)
             check_consistency(earlier, size, path, heads[earlier], heads[size])
-            fails(check_consistency, earlier, size, path, heads[earlier], leaf_hash(b"rewritten"))
-            fails(check_consistency, earlier, size, path, leaf_hash(b"rewritten"), heads[size])
-            fails(check_consistency, earlier, size, [*path, EMPTY_ROOT], heads[earlier], heads[size])
+            check_fails(check_consistency, earlier, size, path, heads[earlier], leaf_hash(b"rewritten"))
+            check_fails(check_consistency, earlier, size, path, leaf_hash(b"rewritten"), heads[size])
+            check_fails(check_consistency, earlier, size, [*path, EMPTY_ROOT], heads[earlier], heads[size])
             if path:
-                fails(check_consistency, earlier, size, path[:-1], heads[earlier], heads[size])
-                fails(check_consistency, earlier, size, path[1:], heads[earlier], heads[size])
+                check_fails(check_consistency, earlier, size, path[:-1], heads[earlier], heads[size])
+                check_fails(check_consistency, earlier, size, path[1:], heads[earlier], heads[size])
 
 
 @given(st.integers(2, 300), st.data())
@@ -138,8 +138,8 @@ def test_history_cannot_be_rewritten(size: int, data: st.DataObject) -> None:
     forged = [*honest[:changed], leaf_hash(b"forged"), *honest[changed + 1 :]]
     old = tree_head(earlier, nodes_over(honest))
     new = tree_head(size, nodes_over(forged))
-    fails(check_consistency, earlier, size, consistency_proof(earlier, size, nodes_over(forged)), old, new)
-    fails(check_consistency, earlier, size, consistency_proof(earlier, size, nodes_over(honest)), old, new)
+    check_fails(check_consistency, earlier, size, consistency_proof(earlier, size, nodes_over(forged)), old, new)
+    check_fails(check_consistency, earlier, size, consistency_proof(earlier, size, nodes_over(honest)), old, new)
 
 
 def test_nothing_is_proved_of_what_is_not_there() -> None:
@@ -147,13 +147,13 @@ def test_nothing_is_proved_of_what_is_not_there() -> None:
     for index, size in ((8, 8), (-1, 8), (0, 0)):
         with pytest.raises(ValueError, match="has no leaf"):
             inclusion_proof(index, size, node)
-        fails(check_inclusion, HASHES[0], index, size, [], HASHES[0])
+        check_fails(check_inclusion, HASHES[0], index, size, [], HASHES[0])
     for earlier, later in ((0, 8), (8, 7), (-1, 3)):
         with pytest.raises(ValueError, match="is proved to begin"):
             consistency_proof(earlier, later, node)
-        fails(check_consistency, earlier, later, [], HASHES[0], HASHES[0])
-    fails(check_inclusion, b"short", 0, 1, [], HASHES[0])
-    fails(check_consistency, 3, 5, [], HASHES[0], HASHES[1])
+        check_fails(check_consistency, earlier, later, [], HASHES[0], HASHES[0])
+    check_fails(check_inclusion, b"short", 0, 1, [], HASHES[0])
+    check_fails(check_consistency, 3, 5, [], HASHES[0], HASHES[1])
 
 
 # -------------------------------------------------------------------------- tiles
