@@ -64,4 +64,36 @@ ECONOMY_PROBLEMS: dict[str, Problem] = {
         "The player would move more of the currency within 60 seconds than the game's `amountPerWindow` allows for "
         "this action. What was refused does not count. Nothing was booked.",
     ),
+    # --- catalog, crafting, loot, marketplace
+    "ITEM_UNKNOWN": Problem(404, "Item unknown", "The game has no such item: `POST /api/economy/items`."),
+    "RECIPE_UNKNOWN": Problem(404, "Recipe unknown", "The game has no such recipe: `POST /api/economy/recipes`."),
+    "LOOT_TABLE_UNKNOWN": Problem(
+        404, "Loot table unknown", "The game has no such loot table: `POST /api/economy/loot-tables`."
+    ),
+    "LOOT_TABLE_UNUSABLE": Problem(
+        409,
+        "Loot table unusable",
+        "A loot table that contains itself, nests deeper than 8 tables, could take more than 1,000 draws or yield more "
+        "than 2^53-1 cannot be rolled. Nothing was drawn.",
+    ),
+    "ITEM_NOT_FOR_SALE": Problem(
+        409, "Item not for sale", "The item has no price in this currency. Declare one in its `prices`."
+    ),
+    "ITEM_SOULBOUND": Problem(409, "Item soulbound", "The item is bound to its owner and cannot be sold to others."),
+    "CRAFT_COOLDOWN": Problem(
+        429, "Cooling down", "The player crafted by this recipe a moment ago; `Retry-After` says when he may again."
+    ),
+    "CLIENT_SEED_INVALID": Problem(
+        422, "Client seed invalid", "`clientSeed` is empty or 1 to 128 printable characters without spaces at its ends."
+    ),
+    "ROLL_UNKNOWN": Problem(404, "Roll unknown", "The game has no roll with this id."),
+    "LISTING_UNKNOWN": Problem(404, "Listing unknown", "The marketplace has no listing with this id."),
+    "LISTING_CLOSED": Problem(
+        409, "Listing closed", "The listing was sold, cancelled or has expired already. Nothing was booked."
+    ),
+    "LISTING_EXPIRED": Problem(
+        409, "Listing expired", "The listing's time is over: its items go back to the seller. Nothing was booked."
+    ),
+    "NOT_THE_SELLER": Problem(403, "Not the seller", "Only the player who listed the items may take them back."),
+    "SELF_PURCHASE": Problem(409, "Own listing", "Nobody buys from himself: cancel the listing instead."),
 }

@@ -146,6 +146,7 @@ class Book:
         sequence: of the next transaction.
         head: hash of the last one.
         balances: every position that `touched` names and that was ever used.
+        stored: those of them that have a row.
         currencies: `maxBalance` by id, None where there is none; the ids that drafts name and the game has.
         players: the external ids that drafts name and the game has.
         references: those that drafts carry and the game has seen.
@@ -157,6 +158,7 @@ class Book:
     sequence: int = 0
     head: bytes = GENESIS
     balances: dict[Position, Balance] = field(default_factory=dict)
+    stored: set[Position] = field(default_factory=set)
     currencies: dict[str, int | None] = field(default_factory=dict)
     players: set[str] = field(default_factory=set)
     references: set[str] = field(default_factory=set)
@@ -172,7 +174,7 @@ class Book:
         """
         if draft.reverses is not None and draft.reverses in self.reversals:
             return Posted(self.reversals[draft.reverses], replayed=True)
-        refusal = self._unknown(draft) or self._impossible(draft)
+        refusal = self.refusal(draft)
         if refusal is not None:
             return refusal
         for position, change in draft.net.items():
@@ -188,6 +190,10 @@ class Book:
         if draft.reverses is not None:
             self.reversals[draft.reverses] = made
         return Posted(made)
+
+    def refusal(self, draft: Draft) -> Refusal | None:
+        """Return why a draft that reverses nothing would not be booked now; None where it would."""
+        return self._unknown(draft) or self._impossible(draft)
 
     def changes(self) -> dict[Position, int]:
         """Return what each position gained or lost by everything that was added."""
