@@ -4,6 +4,7 @@ Pure. Migrations and tests take the schema from here.
 """
 
 from relay.store import (
+    catalog_tables,
     checkpoint_tables,
     control_tables,
     economy_tables,
@@ -21,6 +22,7 @@ from relay.store import (
 from relay.store.metadata import metadata
 
 __all__ = [
+    "catalog_tables",
     "checkpoint_tables",
     "control_tables",
     "economy_tables",

@@ -74,6 +74,19 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "economy_catalog",
+        sa.Column("game_id", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("entry_id", sa.Text(), nullable=False),
+        sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("at_ms", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("kind IN ('item', 'recipe', 'loot_table')", name=op.f("ck_economy_catalog_kind")),
+        sa.CheckConstraint("version >= 1", name=op.f("ck_economy_catalog_version")),
+        sa.PrimaryKeyConstraint("game_id", "kind", "entry_id", "version", name=op.f("pk_economy_catalog")),
+    )
+    op.create_table(
         "economy_config_versions",
         sa.Column("game_id", sa.Text(), nullable=False),
         sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
@@ -83,6 +96,15 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.CheckConstraint("version >= 1", name=op.f("ck_economy_config_versions_version")),
         sa.PrimaryKeyConstraint("game_id", "version", name=op.f("pk_economy_config_versions")),
+    )
+    op.create_table(
+        "economy_crafts",
+        sa.Column("game_id", sa.Text(), nullable=False),
+        sa.Column("external_id", sa.Text(), nullable=False),
+        sa.Column("recipe_id", sa.Text(), nullable=False),
+        sa.Column("last_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("game_id", "external_id", "recipe_id", name=op.f("pk_economy_crafts")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "economy_currencies",
@@ -226,6 +248,55 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("game_id", name=op.f("pk_ledger_trees")),
     )
     op.create_table(
+        "market_listings",
+        sa.Column("game_id", sa.Text(), nullable=False),
+        sa.Column("listing_id", sa.Text(), nullable=False),
+        sa.Column("seller", sa.Text(), nullable=False),
+        sa.Column("item_id", sa.Text(), nullable=False),
+        sa.Column("quantity", sa.BigInteger(), nullable=False),
+        sa.Column("currency_id", sa.Text(), nullable=False),
+        sa.Column("price", sa.BigInteger(), nullable=False),
+        sa.Column("tax_bps", sa.Integer(), nullable=False),
+        sa.Column("listed_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at_ms", sa.BigInteger(), nullable=True),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("buyer", sa.Text(), nullable=True),
+        sa.Column("closed_at_ms", sa.BigInteger(), nullable=True),
+        sa.CheckConstraint("(state = 'open') = (closed_at_ms IS NULL)", name=op.f("ck_market_listings_closed")),
+        sa.CheckConstraint(
+            "(state = 'sold') = (buyer IS NOT NULL) AND (buyer IS NULL OR buyer <> seller)",
+            name=op.f("ck_market_listings_buyer"),
+        ),
+        sa.CheckConstraint("state IN ('open', 'sold', 'cancelled', 'expired')", name=op.f("ck_market_listings_state")),
+        sa.CheckConstraint("expires_at_ms > listed_at_ms", name=op.f("ck_market_listings_expires_at_ms")),
+        sa.CheckConstraint("price BETWEEN 1 AND 9007199254740991", name=op.f("ck_market_listings_price")),
+        sa.CheckConstraint("quantity BETWEEN 1 AND 9007199254740991", name=op.f("ck_market_listings_quantity")),
+        sa.CheckConstraint("tax_bps BETWEEN 0 AND 10000", name=op.f("ck_market_listings_tax_bps")),
+        sa.PrimaryKeyConstraint("game_id", "listing_id", name=op.f("pk_market_listings")),
+    )
+    with op.batch_alter_table("market_listings", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_market_listings_expiry",
+            ["expires_at_ms"],
+            unique=False,
+            sqlite_where=sa.text("state = 'open' AND expires_at_ms IS NOT NULL"),
+            postgresql_where=sa.text("state = 'open' AND expires_at_ms IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "ix_market_listings_open",
+            ["game_id", "listing_id"],
+            unique=False,
+            sqlite_where=sa.text("state = 'open'"),
+            postgresql_where=sa.text("state = 'open'"),
+        )
+
+    op.create_table(
+        "roll_rules",
+        sa.Column("hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("hash", name=op.f("pk_roll_rules")),
+    )
+    op.create_table(
         "transfers_seen",
         sa.Column("game_id", sa.Text(), nullable=False),
         sa.Column("sequence", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -257,9 +328,26 @@ def upgrade() -> None:
             postgresql_where=sa.text("verdict IS NULL"),
         )
 
+    op.create_table(
+        "economy_rolls",
+        sa.Column("game_id", sa.Text(), nullable=False),
+        sa.Column("epoch", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("external_id", sa.Text(), nullable=False),
+        sa.Column("at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("client_seed", sa.Text(), nullable=False),
+        sa.Column("rules_hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("yields", sa.LargeBinary(), nullable=False),
+        sa.Column("transaction_id", sa.Text(), nullable=True),
+        sa.CheckConstraint("number >= 0", name=op.f("ck_economy_rolls_number")),
+        sa.ForeignKeyConstraint(["rules_hash"], ["roll_rules.hash"], name="fk_economy_rolls_rules_hash"),
+        sa.PrimaryKeyConstraint("game_id", "epoch", "number", name=op.f("pk_economy_rolls")),
+    )
+
 
 def downgrade() -> None:
     """Undo."""
+    op.drop_table("economy_rolls")
     with op.batch_alter_table("transfers_seen", schema=None) as batch_op:
         batch_op.drop_index(
             "ix_transfers_seen_waiting",
@@ -270,6 +358,20 @@ def downgrade() -> None:
         batch_op.drop_index("ix_transfers_seen_receiver")
 
     op.drop_table("transfers_seen")
+    op.drop_table("roll_rules")
+    with op.batch_alter_table("market_listings", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_market_listings_open",
+            sqlite_where=sa.text("state = 'open'"),
+            postgresql_where=sa.text("state = 'open'"),
+        )
+        batch_op.drop_index(
+            "ix_market_listings_expiry",
+            sqlite_where=sa.text("state = 'open' AND expires_at_ms IS NOT NULL"),
+            postgresql_where=sa.text("state = 'open' AND expires_at_ms IS NOT NULL"),
+        )
+
+    op.drop_table("market_listings")
     op.drop_table("ledger_trees")
     with op.batch_alter_table("ledger_transactions", schema=None) as batch_op:
         batch_op.drop_index(
@@ -302,7 +404,9 @@ def downgrade() -> None:
     op.drop_table("ledger_balances")
     op.drop_table("economy_players")
     op.drop_table("economy_currencies")
+    op.drop_table("economy_crafts")
     op.drop_table("economy_config_versions")
+    op.drop_table("economy_catalog")
     with op.batch_alter_table("checkpoints", schema=None) as batch_op:
         batch_op.drop_index(
             "uq_checkpoints_open",
