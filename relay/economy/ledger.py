@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from relay.canonical import canonical
+from relay.canonical import canonical, canonical_ascii
 from relay.economy import entries
 from relay.economy.drafts import Draft
 from relay.economy.entries import AMOUNT_MAX, MINT, Account, Asset, Position
@@ -52,8 +52,11 @@ class Transaction:
 
     @property
     def body(self) -> bytes:
-        """The canonical bytes."""
-        return canonical(self.document())
+        """The canonical bytes; NotCanonicalError where `detail` holds what has none."""
+        document = self.document()
+        canonical(document["detail"])  # everything else has canonical types by how it was made
+        body = canonical_ascii(document)
+        return body if body.isascii() else canonical(document)
 
     def document(self) -> dict[str, Any]:
         """Return what the bytes say: JSON values."""

@@ -50,7 +50,9 @@ def load(c: Connection, book: Book, drafts: Sequence[Draft]) -> None:
     """Read into a book what deciding on the drafts takes, and it does not know yet: a few statements, however many."""
     positions = touched(drafts)
     missing = sorted(positions - book.balances.keys())
-    book.balances.update(ledger_rows.balances(c, book.game_id, missing))
+    found = ledger_rows.balances(c, book.game_id, missing)
+    book.balances.update(found)
+    book.stored |= found.keys()
     owners = {player for account, _ in positions if (player := entries.owner(account)) is not None}
     book.players |= players(c, book.game_id, owners - book.players)
     ids = {currency_id for _, asset in positions if (currency_id := entries.currency_of(asset)) is not None}
@@ -59,7 +61,7 @@ def load(c: Connection, book: Book, drafts: Sequence[Draft]) -> None:
     references = {draft.reference for draft in drafts if draft.reference is not None} - book.references
     if references:
         of_game = (t.game_id == book.game_id, t.reference.in_(references))
-        book.references |= {str(found) for found in c.scalars(select(t.reference).where(*of_game))}
+        book.references |= {str(one) for one in c.scalars(select(t.reference).where(*of_game))}
     undone = {draft.reverses for draft in drafts if draft.reverses is not None} - book.reversals.keys()
     if undone:
         for row in c.execute(select(t.reverses, t.body).where(t.reverses.in_(undone))):
@@ -72,7 +74,11 @@ def write(c: Connection, book: Book) -> None:
         return
     ledger_rows.insert_transactions(c, book.added)
     ledger_rows.insert_moves(c, [made for made, _, _ in book.added])
-    ledger_rows.change_balances(c, book.game_id, book.changes())
+    changes = book.changes()
+    first = {position: change for position, change in changes.items() if position not in book.stored}
+    ledger_rows.change_balances(c, book.game_id, {key: n for key, n in changes.items() if key not in first})
+    ledger_rows.insert_balances(c, book.game_id, first)
+    book.stored |= first.keys()
     head = {"next_sequence": book.sequence, "head": book.head}
     c.execute(update(ledger_heads).where(ledger_heads.c.game_id == book.game_id).values(head))
     book.added.clear()

@@ -29,16 +29,18 @@ _CHANGE = {
     "postgresql": text(
         "UPDATE ledger_balances b SET amount = b.amount + k.change FROM unnest(CAST(:accounts AS text[]), "
         "CAST(:assets AS text[]), CAST(:changes AS bigint[])) AS k (account, asset, change) "
-        "WHERE b.game_id = :game_id AND b.account = k.account AND b.asset = k.asset AND b.frozen_at_ms IS NULL "
-        "RETURNING b.account, b.asset"
+        "WHERE b.game_id = :game_id AND b.account = k.account AND b.asset = k.asset AND b.frozen_at_ms IS NULL"
     ),
+    # Row by row: given all at once, SQLite's planner walks over every balance of the game instead of looking them up.
     "sqlite": text(
-        "UPDATE ledger_balances AS b SET amount = b.amount + k.change FROM (SELECT value ->> 0 AS account, "
-        "value ->> 1 AS asset, value ->> 2 AS change FROM json_each(:rows)) AS k "
-        "WHERE b.game_id = :game_id AND b.account = k.account AND b.asset = k.asset AND b.frozen_at_ms IS NULL "
-        "RETURNING account, asset"
+        "UPDATE ledger_balances SET amount = amount + :change "
+        "WHERE game_id = :game_id AND account = :account AND asset = :asset AND frozen_at_ms IS NULL"
     ),
 }
+
+
+class BalanceGoneError(Exception):
+    """A balance that was read under the game's lock was frozen or removed by somebody who did not take the lock."""
 
 
 def balances(c: Connection, game_id: str, positions: Sequence[Position]) -> dict[Position, Balance]:
@@ -50,19 +52,30 @@ def balances(c: Connection, game_id: str, positions: Sequence[Position]) -> dict
 
 
 def change_balances(c: Connection, game_id: str, changes: Mapping[Position, int]) -> None:
-    """Add to positions what they gained or lost; the table itself refuses a balance below zero.
+    """Add to positions that exist what they gained or lost; the table itself refuses a balance below zero.
 
-    Positions that are new are added; one that is frozen is not changed, and adding it then fails.
+    Raises:
+        BalanceGoneError: not all of them are there and may be moved; nothing may be committed then.
     """
+    if not changes:
+        return
     rows = [(*position, change) for position, change in sorted(changes.items())]
-    done = {tuple(row) for row in c.execute(_CHANGE[c.dialect.name], {"game_id": game_id, **_rows(c, rows)})}
-    new = [
+    given: Any = {"game_id": game_id, **_rows(c, rows)}
+    if c.dialect.name == "sqlite":
+        names = ("account", "asset", "change")
+        given = [{"game_id": game_id, **dict(zip(names, row, strict=True))} for row in rows]
+    if c.execute(_CHANGE[c.dialect.name], given).rowcount != len(rows):
+        raise BalanceGoneError(f"of {len(rows)} balances of {game_id} some were changed without the game's lock")
+
+
+def insert_balances(c: Connection, game_id: str, changes: Mapping[Position, int]) -> None:
+    """Add positions that are used for the first time."""
+    rows = [
         {"game_id": game_id, "account": account, "asset": asset, "amount": amount}
-        for account, asset, amount in rows
-        if (account, asset) not in done
+        for (account, asset), amount in sorted(changes.items())
     ]
-    if new:
-        c.execute(insert(ledger_balances), new)
+    if rows:
+        c.execute(insert(ledger_balances), rows)
 
 
 def insert_transactions(c: Connection, added: Sequence[tuple[Transaction, bytes, bytes]]) -> None:
