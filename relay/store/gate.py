@@ -52,8 +52,8 @@ class Gate:
         wanted: dict[tuple[str, str], dict[str, set[str]]] = {}
         for one in attempts:
             if configs[one.game_id].enabled:
-                currencies = wanted.setdefault((one.game_id, one.action), {}).setdefault(one.player, set())
-                currencies |= one.amounts.keys()
+                players = wanted.setdefault((one.game_id, one.action), {})
+                players.setdefault(one.player, set()).update(one.amounts)
         for (game_id, action), players in sorted(wanted.items()):
             self._lock(game_id, action, players)
         self.now_ms = store.now_ms(c)

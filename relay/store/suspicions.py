@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from relay.economy.config import EconomyConfig
 from relay.guard import laundering, velocity
 from relay.guard.flags import Flag
+from relay.guard.laundering import Transfer
 from relay.store import economy_config, transfers_seen
 from relay.store.flags import raise_flags
 from relay.store.transfers_seen import Seen, TransferGraph
@@ -28,10 +29,14 @@ def executed(c: Connection, rows: Sequence[Seen], configs: Mapping[str, EconomyC
     flags: list[Flag] = []
     for (game_id, currency_id), group in _grouped(row for row in rows if row.sender is not None):
         players = {row.receiver for row in group} | {row.sender or "" for row in group}
-        earlier = transfers_seen.among(c, game_id, currency_id, players, transfers_seen.pair_window(group))
+        by_pair: dict[frozenset[str], list[Transfer]] = {}
+        for one in transfers_seen.among(c, game_id, currency_id, players, transfers_seen.pair_window(group)):
+            by_pair.setdefault(frozenset((one.sender, one.receiver)), []).append(one)
         config = configs[game_id]
         for row in group:
-            found = laundering.pair(game_id, currency_id, row.transfer, earlier, config.laundering_threshold)
+            newest = row.transfer
+            earlier = by_pair[frozenset((newest.sender, newest.receiver))]
+            found = laundering.pair(game_id, currency_id, newest, earlier, config.laundering_threshold)
             if found is not None:
                 flags.append(_cited(found, config))
     return flags
