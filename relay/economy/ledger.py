@@ -180,12 +180,11 @@ class Book:
         refusal = self.refusal(draft)
         if refusal is not None:
             return refusal
-        for position, change in draft.net.items():
-            before = self.balances.get(position, Balance())
-            self.balances[position] = before._replace(amount=before.amount + change)
-        after = {key: self.balances[key].amount for key in draft.net if entries.owner(key[0]) is not None}
-        made = Transaction(self.game_id, self.sequence, self.head, transaction_id, at_ms, draft, after)
-        body = made.body
+        after = {key: self.balances.get(key, Balance()).amount + change for key, change in draft.net.items()}
+        players = {position: amount for position, amount in after.items() if entries.owner(position[0]) is not None}
+        made = Transaction(self.game_id, self.sequence, self.head, transaction_id, at_ms, draft, players)
+        body = made.body  # from here on nothing can fail
+        self.balances.update({position: Balance(amount) for position, amount in after.items()})
         self.sequence, self.head = self.sequence + 1, keccak(body)
         self.added.append((made, body, self.head))
         if draft.reference is not None:

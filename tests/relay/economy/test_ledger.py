@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.canonical import canonical
+from relay.canonical import NotCanonicalError, canonical
 from relay.economy import drafts, entries
 from relay.economy.drafts import By
 from relay.economy.entries import Move
@@ -113,6 +113,18 @@ def test_a_refused_draft_leaves_no_trace() -> None:
     before = (book.sequence, book.head, dict(book.balances))
     assert isinstance(book.record(drafts.spend("ann", "gold", 1, BY), "txn_1", 1), Refusal)
     assert (book.sequence, book.head, book.balances, book.references, book.added) == (*before, set(), [])
+
+
+@pytest.mark.parametrize("odd", [0.5, 2**53, b"", "\ud800"])
+def test_a_detail_without_canonical_form_fails_before_anything_is_booked(odd: object) -> None:
+    """It is a bug of ours, and the book is as before."""
+    book = open_book()
+    granted = drafts.grant("ann", "gold", 1, BY)
+    with pytest.raises(NotCanonicalError):
+        book.record(replace(granted, detail={"odd": odd}), "txn_1", 1)
+    assert (book.sequence, book.balances, book.added) == (0, {}, [])
+    assert isinstance(book.record(replace(granted, detail={"naïve": "ж"}), "txn_1", 1), Posted)
+    assert Replay("chess").tell(book.added[0][1]) is None
 
 
 def test_deciding_takes_what_is_held_beside_a_gain() -> None:

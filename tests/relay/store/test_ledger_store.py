@@ -16,6 +16,7 @@ from relay.economy.reconcile import Mismatch
 from relay.store import controls, ledger, ledger_reconcile, ledger_view, wallets
 from relay.store.engine import Database, open_database
 from relay.store.flags import FlagFilter, list_flags
+from relay.store.ledger_rows import BalanceGoneError
 from relay.store.ledger_view import History, Owned, Supply
 from relay.store.writer import Writer
 from tests.harness.ledgers import BY, NOW, all_balances, check_ledger, found_game, ledger_at
@@ -285,6 +286,43 @@ def test_a_balance_that_was_deleted_is_found_and_nothing_is_booked_on_it(databas
         for mismatch in wrong:
             assert ledger_reconcile.repair(c, "chess", mismatch.position, controls.By("a", "b", NOW)) is not None
         check_ledger(c, "chess")
+
+
+def test_a_balance_changed_by_somebody_without_the_lock_stops_the_booking(database_url: str) -> None:
+    """What was read is frozen behind our back: nothing is written."""
+    with ledger_at(database_url) as database:
+        with database.write() as c:
+            found_game(c, "chess")
+            booked(c, drafts.grant("ann", "gold", 5, BY))
+        with pytest.raises(BalanceGoneError, match="without the game's lock"):
+            _book_while_frozen_behind_our_back(database)
+        assert database.read_now(lambda c: check_ledger(c, "chess")).sequence == 1
+
+
+def _book_while_frozen_behind_our_back(database: Database) -> None:
+    spending = drafts.spend("ann", "gold", 1, BY)
+    with database.write() as c:
+        opened = ledger.open_books(c, ["chess"])["chess"]
+        ledger.load(c, opened, [spending])
+        assert isinstance(opened.record(spending, "txn_1", NOW), Posted)
+        c.execute(text("UPDATE ledger_balances SET frozen_at_ms = 1, frozen_why = 'x' WHERE account = 'player:ann'"))
+        ledger.write(c, opened)
+
+
+def test_a_book_is_used_on_after_it_was_written(database_url: str) -> None:
+    """An operation of several steps records and writes as often as it needs under one lock."""
+    with ledger_at(database_url) as database, database.write() as c:
+        found_game(c, "chess")
+        opened = ledger.open_books(c, ["chess"])["chess"]
+        for n, draft in enumerate(
+            [drafts.grant("ann", "gold", 5, BY), drafts.transfer("ann", "bob", "gold", 5, BY)] * 2
+        ):
+            ledger.load(c, opened, [draft])
+            assert isinstance(opened.record(draft, f"txn_{n}", NOW), Posted)
+            if n != 1:
+                ledger.write(c, opened)
+        assert check_ledger(c, "chess").sequence == 4
+        assert all_balances(c, "chess") == {(entries.MINT, GOLD): -10, (BOB, GOLD): 10}
 
 
 def test_ids_of_any_script_are_booked_and_read_back(database_url: str) -> None:
