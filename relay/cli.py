@@ -29,7 +29,7 @@ from relay.cli_options import (
 )
 from relay.cli_outbox import check, outbox
 from relay.cli_signing import roles, signer
-from relay.cli_verify import verify_proof
+from relay.cli_verify import verify_proof, verify_roll
 from relay.cli_webhooks import webhooks
 from relay.errors import StartupError
 
@@ -52,6 +52,7 @@ app.add_typer(outbox, name="outbox")
 app.add_typer(webhooks, name="webhooks")
 app.command()(check)
 app.command("verify-proof")(verify_proof)
+app.command("verify-roll")(verify_roll)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""`fairscore verify-proof`: for anybody who holds a proof, and trusts the chain but not the relay.
+"""`fairscore verify-proof` and `verify-roll`: for anybody who holds a proof and does not trust the relay.
 
 Parses arguments, calls, prints.
 """
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 WIDTH = 120  # at least, where the output is no terminal
 
 ProofFile = Annotated[Path, typer.Argument(help="JSON as GET /api/economy/proofs/{transactionId} answers it.")]
+RollFile = Annotated[Path, typer.Argument(help="JSON as GET /api/economy/randomness/{rollId} answers it.")]
 Root = Annotated[
     list[str] | None, typer.Option(help="A tree head (0x and 64 hex digits) that you know to be anchored; repeatable.")
 ]
@@ -43,7 +44,24 @@ def verify_proof(
     from relay.verify_proof import verify_file
 
     found = read_settings(home=home, rpc_url=rpc_url, contract=contract)
-    show(verify_file(file, found, tuple(_root(one) for one in root or ())), "proved", as_json=as_json)
+    show(verify_file(file, found, tuple(_word(one, "--root") for one in root or ())), "proved", as_json=as_json)
+
+
+def verify_roll(
+    file: RollFile,
+    commitment: Annotated[
+        str | None, typer.Option(help="SHA-256 of the epoch's seed, as you saw it published before the roll.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compute the outcome of a craft or a loot roll again, from its seed. Exit code 1: it is not what was published.
+
+    Asks nobody: the published document holds all it takes. With --commitment the seed is held against your own record.
+    """
+    from relay.verify_roll import verify_file
+
+    known = None if commitment is None else "0x" + _word(commitment, "--commitment").hex()
+    show(verify_file(file, known), "proved", as_json=as_json)
 
 
 def show(findings: Sequence["Finding"], word: str, *, as_json: bool) -> None:
@@ -64,7 +82,7 @@ def show(findings: Sequence["Finding"], word: str, *, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _root(text: str) -> bytes:
+def _word(text: str, option: str) -> bytes:
     if not re.fullmatch(r"0x[0-9a-fA-F]{64}", text):
-        raise typer.BadParameter("a root is 0x and 64 hex digits", param_hint="--root")
+        raise typer.BadParameter("it is 0x and 64 hex digits", param_hint=option)
     return bytes.fromhex(text[2:])

@@ -18,8 +18,8 @@ from relay.findings import Finding, failed, ok
 from relay.home import Remembered, read_devnet, remembered_contract
 from relay.keccak import checksum_address
 from relay.startup import address, connect, reach
+from relay.verify_file import read_document
 
-PROOF_BYTES_MAX = 1_000_000
 TRIES = 5  # of a view of the chain during which no anchor is mined
 
 
@@ -37,7 +37,7 @@ def verify_file(file: Path, settings: Settings, roots: tuple[bytes, ...]) -> lis
     Raises StartupError with what to do where the file or the chain cannot be read.
     """
     try:
-        proof = read_proof(_read(file))
+        proof = read_proof(read_document(file))
     except PayloadError as refused:
         return explain(refused)
     urls = settings.rpc_urls or _own_chain(settings)
@@ -53,17 +53,6 @@ def verify_file(file: Path, settings: Settings, roots: tuple[bytes, ...]) -> lis
         return [failed("contract", f"there is no Leaderboard at {contract} on chain {found.at.chain_id}", todo)]
     seen = ok("contract", f"{contract} on chain {found.at.chain_id} is a Leaderboard")
     return [seen, *verify(proof, found.at, *roots)]
-
-
-def _read(file: Path) -> bytes:
-    try:
-        with file.open("rb") as stream:
-            body = stream.read(PROOF_BYTES_MAX + 1)
-    except OSError as error:
-        raise StartupError(f"{file} cannot be read: {error.strerror}") from None
-    if len(body) > PROOF_BYTES_MAX:
-        raise StartupError(f"{file} is too large for a proof: more than {PROOF_BYTES_MAX} bytes")
-    return body
 
 
 def _own_chain(settings: Settings) -> list[str]:
