@@ -16,12 +16,14 @@ from typing import Any, NamedTuple
 from relay.attestation import Domain
 from relay.keccak import checksum_address
 from relay.keyring import Keyring, Signer, senders
+from relay.outbox.anchors import AnchorCargo
 from relay.outbox.cargo import Cargo
 from relay.outbox.desk import Desk, Listener, OutboxChain, OutboxSettings, Readiness
 from relay.outbox.loop import Outbox
 from relay.outbox.revocations import KINDS, ModerationCargo
 from relay.outbox.scores import ScoreCargo
-from relay.signing_policy import SCORES, Guarded, TransactionPolicy, allowed
+from relay.signing_policy import ATTESTATIONS, Guarded, TransactionPolicy, allowed
+from relay.store.checkpoint_moves import CheckpointRows
 from relay.store.engine import Database
 from relay.store.outbox import OutboxStore
 from relay.store.outbox_leases import abandoned
@@ -33,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class Job(NamedTuple):
-    """What one key is for: the kinds of cargo it carries; `attester` signs scores, where they are among them."""
+    """What one key is for: the kinds of cargo it carries; `attester` signs those of them that are attestations."""
 
     signer: Signer
     attester: Signer | None
@@ -61,7 +63,7 @@ def jobs(keys: Keyring) -> dict[bytes, Job]:
     """Return what each account of the keyring does; without an attestation key nothing is scored."""
     found: dict[bytes, Job] = {}
     for address, (signer, carried) in senders(keys).items():
-        kinds = carried if keys.attestation is not None else carried - SCORES
+        kinds = carried if keys.attestation is not None else carried - ATTESTATIONS
         if kinds:
             found[address] = Job(signer, keys.attestation, kinds)
     return found
@@ -144,9 +146,10 @@ class Fleet:
             for action, kind in KINDS.items()
             if kind in job.kinds
         }
-        if "scores" in job.kinds and job.attester is not None:
-            rows = ScoreRows(edges.database)
-            cargoes["scores"] = ScoreCargo(edges.chain, rows, job.attester, edges.domain, edges.settings)
+        if job.attester is not None and job.kinds >= ATTESTATIONS:
+            more = (job.attester, edges.domain, edges.settings)
+            cargoes["anchor"] = AnchorCargo(edges.chain, CheckpointRows(edges.database), *more)
+            cargoes["scores"] = ScoreCargo(edges.chain, ScoreRows(edges.database), *more)
         return Outbox(
             Desk(
                 edges.chain,
@@ -169,9 +172,9 @@ class Fleet:
         before = self._jobs[job.signer.address]
         if before.signer is not job.signer:
             outbox.desk.gas_signer = self._guarded(job)
-        scores = outbox.desk.cargoes.get("scores")
-        if isinstance(scores, ScoreCargo) and job.attester is not None:
-            scores.attester = job.attester
+        for cargo in outbox.desk.cargoes.values():
+            if isinstance(cargo, ScoreCargo | AnchorCargo) and job.attester is not None:
+                cargo.attester = job.attester
         self._jobs[job.signer.address] = job
 
     async def _state(self, address: bytes, outbox: Outbox) -> Running:

@@ -14,7 +14,7 @@ from relay.devnet import DevnetKey
 from relay.errors import StartupError
 from relay.remote_signer import RemoteSigner, SignerService
 from relay.signer import LocalSigner
-from relay.signing_policy import MODERATION, SCORES
+from relay.signing_policy import ATTESTATIONS, MODERATION
 
 DEV_CHAIN_ID = 31337
 # The first four accounts of the mnemonic "test test … junk" that anvil and Hardhat fund: known to everyone.
@@ -45,7 +45,7 @@ class Keyring:
 
 def senders(keys: Keyring) -> dict[bytes, tuple[Signer, frozenset[str]]]:
     """Return which accounts send, with what signs and the kinds of cargo; one account may have two jobs."""
-    found = {signer.address: (signer, SCORES) for signer in keys.gas}
+    found = {signer.address: (signer, ATTESTATIONS) for signer in keys.gas}
     if keys.auditor is not None:
         _, also = found.get(keys.auditor.address, (None, frozenset[str]()))
         found[keys.auditor.address] = (keys.auditor, also | MODERATION)

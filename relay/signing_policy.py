@@ -20,9 +20,14 @@ GAS_MAX = 16_777_216  # EIP-7825
 ATTESTED = {SCORE_BATCH_TYPEHASH: 160, ECONOMY_ANCHOR_TYPEHASH: 192}
 """Types an attestation key signs, with the length of their encoding: type hash and fields, 32 bytes each."""
 
-SCORES = frozenset({"scores"})
+ATTESTATIONS = frozenset({"scores", "anchor"})  # what an attestation key signed, for any account to carry
 MODERATION = frozenset({"invalidate", "reinstate"})
-FUNCTIONS = {"scores": "submitScores", "invalidate": "invalidateScores", "reinstate": "reinstateScores"}
+FUNCTIONS = {
+    "scores": "submitScores",
+    "anchor": "anchorEconomy",
+    "invalidate": "invalidateScores",
+    "reinstate": "reinstateScores",
+}
 """Kinds of cargo, and what a transaction that carries one calls."""
 
 

@@ -52,7 +52,8 @@ class CheckpointRows:
 
 def _waiting(c: Connection, limit: int) -> list[Checkpoint]:
     p = checkpoints.c
-    query = select(p.id, p.game_id, p.first_sequence, p.entries, p.root, p.detail).where(p.state == State.WAITING.value)
+    query = select(p.id, p.game_id, p.first_sequence, p.entries, p.root, p.detail)
+    query = query.where(IS_OPEN, p.state == State.WAITING.value)  # the index is of all that are open
     rows = c.execute(query.order_by(p.id).limit(limit))
     return [Checkpoint(row[0], row[1], row[2], row[3], bytes(row[4]), row[5]) for row in rows]
 

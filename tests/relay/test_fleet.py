@@ -21,7 +21,7 @@ from relay.outbox.scores import ScoreCargo
 from relay.private_file import KeyFileError
 from relay.rotation import Rotation, Verdict, judge
 from relay.signer import LocalSigner
-from relay.signing_policy import MODERATION, SCORES, PolicyError
+from relay.signing_policy import ATTESTATIONS, MODERATION, PolicyError
 from relay.store.outbox_tables import leases
 from tests.harness.fake_chain import FakeChain
 from tests.harness.outboxes import ATTESTER, CHAIN_ID, CONTRACT, GAS_KEY, SETTINGS, Bench, bench, eventually
@@ -38,17 +38,17 @@ KEYS = Keyring(None, ATTESTER, (GAS_KEY,))
 @pytest.mark.parametrize(
     ("running", "wanted", "expected"),
     [
-        ({}, {A: SCORES}, {A: Change.START}),
-        ({A: Running(SCORES, draining=False, finished=False)}, {A: SCORES}, {}),
-        ({A: Running(SCORES, draining=False, finished=True)}, {}, {A: Change.DRAIN}),
-        ({A: Running(SCORES, draining=True, finished=False)}, {}, {}),
-        ({A: Running(SCORES, draining=True, finished=True)}, {}, {A: Change.STOP}),
-        ({A: Running(SCORES, draining=True, finished=False)}, {A: SCORES}, {A: Change.RESUME}),
-        ({A: Running(SCORES, draining=False, finished=False)}, {A: SCORES | MODERATION}, {A: Change.DRAIN}),
-        ({A: Running(SCORES, draining=True, finished=True)}, {A: MODERATION}, {A: Change.STOP}),
+        ({}, {A: ATTESTATIONS}, {A: Change.START}),
+        ({A: Running(ATTESTATIONS, draining=False, finished=False)}, {A: ATTESTATIONS}, {}),
+        ({A: Running(ATTESTATIONS, draining=False, finished=True)}, {}, {A: Change.DRAIN}),
+        ({A: Running(ATTESTATIONS, draining=True, finished=False)}, {}, {}),
+        ({A: Running(ATTESTATIONS, draining=True, finished=True)}, {}, {A: Change.STOP}),
+        ({A: Running(ATTESTATIONS, draining=True, finished=False)}, {A: ATTESTATIONS}, {A: Change.RESUME}),
+        ({A: Running(ATTESTATIONS, draining=False, finished=False)}, {A: ATTESTATIONS | MODERATION}, {A: Change.DRAIN}),
+        ({A: Running(ATTESTATIONS, draining=True, finished=True)}, {A: MODERATION}, {A: Change.STOP}),
         (
-            {A: Running(SCORES, draining=False, finished=False)},
-            {B: SCORES},
+            {A: Running(ATTESTATIONS, draining=False, finished=False)},
+            {B: ATTESTATIONS},
             {A: Change.DRAIN, B: Change.START},
         ),
     ],
@@ -61,7 +61,7 @@ def test_what_becomes_of_a_key(
 
 def test_every_state_leads_to_what_is_wanted() -> None:
     """However a key stands, after at most four looks it runs with the wanted kinds or is gone, never stopped early."""
-    kinds = (SCORES, MODERATION, SCORES | MODERATION)
+    kinds = (ATTESTATIONS, MODERATION, ATTESTATIONS | MODERATION)
     states = [None, *(Running(k, draining=d, finished=f) for k, d, f in product(kinds, (True, False), (True, False)))]
     for state, want in product(states, (None, *kinds)):
         running = {} if state is None else {A: state}
@@ -100,7 +100,7 @@ def test_jobs() -> None:
     found = jobs(Keyring(None, None, (GAS_KEY,), GAS_KEY))
     assert {address: job.kinds for address, job in found.items()} == {GAS_KEY.address: MODERATION}
     found = jobs(Keyring(None, ATTESTER, (GAS_KEY,), GAS_KEY))
-    assert found[GAS_KEY.address].kinds == SCORES | MODERATION
+    assert found[GAS_KEY.address].kinds == ATTESTATIONS | MODERATION
 
 
 # --------------------------------------------------------------- that it is done

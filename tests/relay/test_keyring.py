@@ -14,7 +14,7 @@ from relay.keccak import checksum_address, keccak
 from relay.keyring import Keyring, KeySources, for_development, senders
 from relay.private_file import KeyFileError
 from relay.signer import LocalSigner
-from relay.signing_policy import MODERATION, SCORES
+from relay.signing_policy import ATTESTATIONS, MODERATION
 from tests.harness.odd_signer import OddSigner, odd_signer
 
 KEYS = [LocalSigner(keccak(bytes((n,)))) for n in range(5)]
@@ -125,7 +125,7 @@ def test_remote_signers(remote: OddSigner, tmp_path: Path) -> None:
     both = KeySources(settings(gas_signer=remote.url, gas_key_file=put(tmp_path / "gas", 1))).read()
     assert addresses(both) == [KEYS[1].address, KEYS[2].address]
     twice = KeySources(settings(auditor_signer=named, gas_signer=named)).read()
-    assert senders(twice) == {KEYS[2].address: (twice.auditor, SCORES | MODERATION)}
+    assert senders(twice) == {KEYS[2].address: (twice.auditor, ATTESTATIONS | MODERATION)}
     asked = len(remote.asked)
     remote.mood = "closes"
     assert sources.read().attestation is found.attestation, "a key that is known is not asked for again"
@@ -146,8 +146,8 @@ def test_who_sends_what() -> None:
     """One account with two jobs carries both."""
     gas, attestation, auditor = KEYS[0], KEYS[1], KEYS[2]
     found = senders(Keyring(None, attestation, (gas,), auditor))
-    assert found == {gas.address: (gas, SCORES), auditor.address: (auditor, MODERATION)}
-    assert senders(Keyring(None, attestation, (gas,), gas)) == {gas.address: (gas, SCORES | MODERATION)}
+    assert found == {gas.address: (gas, ATTESTATIONS), auditor.address: (auditor, MODERATION)}
+    assert senders(Keyring(None, attestation, (gas,), gas)) == {gas.address: (gas, ATTESTATIONS | MODERATION)}
     assert senders(Keyring(None, attestation)) == {}
 
 

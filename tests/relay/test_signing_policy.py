@@ -19,9 +19,9 @@ from relay.contract import encode_call, selector
 from relay.keccak import keccak
 from relay.signer import LocalSigner
 from relay.signing_policy import (
+    ATTESTATIONS,
     GAS_MAX,
     MODERATION,
-    SCORES,
     Guarded,
     KeyPolicy,
     PolicyError,
@@ -35,7 +35,7 @@ CONTRACT = b"\xcc" * 20
 CHAIN = 50312
 CAP = 500 * 10**9
 DOMAIN = Domain(CHAIN, CONTRACT)
-SENDS = TransactionPolicy(CHAIN, CONTRACT, allowed(SCORES), CAP)
+SENDS = TransactionPolicy(CHAIN, CONTRACT, allowed(ATTESTATIONS), CAP)
 MODERATES = TransactionPolicy(CHAIN, CONTRACT, allowed(MODERATION), CAP)
 GOOD = Transaction(CHAIN, 7, 10**9, 10**8, 500_000, CONTRACT, 0, selector("submitScores") + bytes(64))
 VOID = GOOD._replace(to=KEY.address, data=b"", gas=21_000)
