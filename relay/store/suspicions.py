@@ -17,7 +17,7 @@ from relay.guard.flags import Flag
 from relay.guard.laundering import Transfer
 from relay.store import economy_config, transfers_seen
 from relay.store.flags import raise_flags
-from relay.store.transfers_seen import Seen, TransferGraph
+from relay.store.transfers_seen import NearbyGraph, Seen
 
 EXAMINED_MAX = 200  # in one transaction, so that no operation waits long behind it
 
@@ -71,11 +71,15 @@ _Found = list[tuple[Seen, str, Flag | None]]
 
 def _cycles(c: Connection, group: Sequence[Seen]) -> _Found:
     found: _Found = []
-    for row in group:
-        if row.sender is not None:
-            done = laundering.search(row.transfer, TransferGraph(c, row.game_id, row.currency_id))
-            flag = laundering.cycle_flag(row.game_id, row.currency_id, done) if done.result == "flag" else None
-            found.append((row, done.result, flag))
+    transfers = [row for row in group if row.sender is not None]
+    if not transfers:
+        return found
+    game_id, currency_id = group[0].game_id, group[0].currency_id
+    graph = NearbyGraph(c, game_id, currency_id, [row.transfer for row in transfers])
+    for row in transfers:
+        done = laundering.search(row.transfer, graph)
+        flag = laundering.cycle_flag(game_id, currency_id, done) if done.result == "flag" else None
+        found.append((row, done.result, flag))
     return found
 
 

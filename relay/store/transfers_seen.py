@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select, tuple_, update
 
-from relay.guard.laundering import PAIR_MS, Transfer
+from relay.guard.laundering import CYCLE_MS, PAIR_MS, Transfer
 from relay.store.guard_tables import transfers_seen
 
 SWEEP_ROWS = 5_000
+NEARBY_MAX = 20_000
 KEPT_MS = 2 * 3_600_000  # the widest window is an hour
 
 
@@ -72,6 +73,40 @@ class TransferGraph:
         return _transfers(self._c, query.order_by(_S.at_ms.desc(), _S.sequence.desc()).limit(limit))
 
 
+class NearbyGraph(TransferGraph):
+    """The same for a group of transfers, each of which asks first about its own two: read for all of them at once."""
+
+    def __init__(self, c: Connection, game_id: str, currency_id: str, group: Sequence[Transfer]) -> None:
+        super().__init__(c, game_id, currency_id)
+        since_ms, before = min(one.at_ms for one in group) - CYCLE_MS, max(one.sequence for one in group)
+        senders, receivers = sorted({one.sender for one in group}), sorted({one.receiver for one in group})
+        out = super().leaving(receivers, since_ms, before, NEARBY_MAX)
+        into = super().arriving(senders, since_ms, before, NEARBY_MAX)
+        self._out: dict[str, list[Transfer]] = {}
+        self._into: dict[str, list[Transfer]] = {}
+        # Where there is more than that, somebody is very busy: then each is asked for by itself, and bounded by itself.
+        if len(out) < NEARBY_MAX:
+            self._out = {player: [] for player in receivers}
+            for one in out:
+                self._out[one.sender].append(one)
+        if len(into) < NEARBY_MAX:
+            self._into = {player: [] for player in senders}
+            for one in into:
+                self._into[one.receiver].append(one)
+
+    def leaving(self, senders: Sequence[str], since_ms: int, before: int, limit: int) -> Sequence[Transfer]:
+        """Return at most `limit` transfers by `senders`, newest first."""
+        if all(player in self._out for player in senders):
+            return _newest(self._out, senders, since_ms, before)[:limit]
+        return super().leaving(senders, since_ms, before, limit)
+
+    def arriving(self, receivers: Sequence[str], since_ms: int, before: int, limit: int) -> Sequence[Transfer]:
+        """Return at most `limit` transfers to `receivers`, newest first."""
+        if all(player in self._into for player in receivers):
+            return _newest(self._into, receivers, since_ms, before)[:limit]
+        return super().arriving(receivers, since_ms, before, limit)
+
+
 def grant_sums(c: Connection, game_id: str, currency_id: str, since_ms: int, until_ms: int) -> dict[str, int]:
     """Return what each player was granted of the currency in (since, until], for those who were granted any."""
     conditions = (_S.game_id == game_id, _S.currency_id == currency_id, _S.sender.is_(None))
@@ -115,6 +150,13 @@ def pair_window(rows: Sequence[Seen]) -> int:
 
 def _later(game_id: str, currency_id: str, since_ms: int) -> Select[Any]:
     return select(*_TRANSFER).where(_S.game_id == game_id, _S.currency_id == currency_id, _S.at_ms > since_ms)
+
+
+def _newest(
+    known: Mapping[str, Sequence[Transfer]], players: Sequence[str], since_ms: int, before: int
+) -> list[Transfer]:
+    inside = [one for who in players for one in known[who] if one.at_ms > since_ms and one.sequence < before]
+    return sorted(inside, key=lambda one: (one.at_ms, one.sequence), reverse=True)
 
 
 def _transfers(c: Connection, query: Select[Any]) -> list[Transfer]:

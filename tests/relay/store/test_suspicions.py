@@ -168,3 +168,21 @@ def test_only_what_was_looked_at_is_forgotten(database: Database) -> None:
         assert transfers_seen.sweep(c, "h", 10_000) == 0
         assert transfers_seen.sweep(c, "g", 5_000) == 2
     assert game.counted() == {"insufficient_data": 1}
+
+
+def test_a_busy_neighbourhood_is_read_player_by_player(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same is found when the group's transfers are too many to be read at once."""
+    monkeypatch.setattr(transfers_seen, "NEARBY_MAX", 1)
+    game = Economy(database)
+    game.execute([*game.path("u", "v", "x", "y", "u", at_ms=1), *game.path("k", "l", "k", at_ms=9)])
+    game.examine()
+    assert [flag.about for flag in game.flags()] == ['["u","v","x","y","gold"]']
+
+
+def test_each_group_sees_only_what_came_before_each_transfer(database: Database) -> None:
+    """Examined together, the first of a cycle does not see the last: only the closing transfer is flagged."""
+    game = Economy(database)
+    game.execute(game.path("u", "v", "x", "u", "v", at_ms=1))
+    game.examine()
+    assert [(flag.subject_id, flag.occurrences) for flag in game.flags()] == [("txn_4", 2)]
+    assert game.counted() == {"pass": 2, "flag": 2}
