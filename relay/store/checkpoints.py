@@ -48,12 +48,11 @@ def propose(c: Connection, game_id: str, cadence: Cadence, now: Callable[[Connec
     """
     size, now_ms = lock_tree(c, game_id), now(c)
     p = checkpoints.c
-    newest = select(p.state, p.created_at_ms).where(p.game_id == game_id).order_by(p.id.desc())
-    last = c.execute(newest.limit(1)).first()
-    if last is not None and last.state in (*OPEN, State.CONTRADICTED):
+    stops = p.state.in_([State.CONTRADICTED.value, *(one.value for one in OPEN)])
+    if c.execute(select(p.id).where(p.game_id == game_id, stops).limit(1)).first() is not None:
         return None
-    first = anchored_size(c, game_id)
-    if not is_due(cadence, size - first, None if last is None else last.created_at_ms, now_ms):
+    first, last_ms = anchored_size(c, game_id), c.scalar(select(func.max(p.created_at_ms)).where(p.game_id == game_id))
+    if not is_due(cadence, size - first, last_ms, now_ms):
         return None
     root = tree_head(size, nodes(c, game_id))
     made = Checkpoint(new_id("cp_", now_ms), game_id, first, size - first, root)

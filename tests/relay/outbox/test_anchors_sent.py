@@ -230,6 +230,24 @@ def test_a_ledger_that_the_chain_contradicts_is_flagged(
     asyncio.run(run())
 
 
+def test_what_was_agreed_before_does_not_hide_a_contradiction(database_url: str) -> None:
+    async def run() -> None:
+        async with bench(database_url) as b:
+            chain = FakeChain(CONTRACT)
+            await play(b, 3)
+            await elsewhere(chain, b, 0, 2)
+            await elsewhere(chain, b, 2, 1, keccak(b"else"))
+            chain.mine(5)
+            job = anchoring(b)
+            await job.advance()
+            await rounds(anchoring_outbox(b, chain), chain, b, 3)
+            assert sorted(await states(b)) == ["contradicted", "final"]
+            await play(b, 2)
+            assert await job.advance() == []
+
+    asyncio.run(run())
+
+
 def test_whatever_is_in_the_way_is_said_and_goes_away(database_url: str) -> None:
     async def run() -> None:
         async with bench(database_url) as b:
