@@ -8,6 +8,7 @@ import pytest
 
 from relay.economy import randomness, rolls
 from relay.economy.catalog import LootEntry, LootTable, Output, Recipe
+from relay.economy.crafting import Yield
 from relay.economy.randomness import Draws, RollNumber
 from relay.economy.rolls import Roll, Rules
 from relay.findings import State, passed
@@ -128,3 +129,9 @@ def test_rules_that_decide_nothing_are_refused(rules: Rules) -> None:
 def test_what_is_no_roll_is_said(document: object) -> None:
     """Whatever was in the file."""
     assert [one.state for one in rolls.verify_roll(document)] == [State.FAILED]
+
+
+def test_outputs_are_answered_added_up() -> None:
+    """Several yields of one asset are one line."""
+    yields = [Yield("item:arrow", 20), Yield("item:sword", 1), Yield("item:arrow", 20)]
+    assert rolls.by_asset(yields) == {"item:arrow": 40, "item:sword": 1}
