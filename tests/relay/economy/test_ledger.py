@@ -107,6 +107,15 @@ def test_lines_of_one_position_are_one_change() -> None:
     assert found == Refusal("INSUFFICIENT_BALANCE", "ann has 5 of gold, and 6 are needed.")
 
 
+def test_a_reference_is_used_once_within_a_group_too() -> None:
+    """The second of one group is refused before anything is stored."""
+    book = open_book()
+    granted = drafts.grant("ann", "gold", 1, BY)
+    assert isinstance(book.record(granted, "txn_1", 1), Posted)
+    refused = book.record(granted, "txn_2", 1)
+    assert refused == Refusal("REFERENCE_REUSED", "The reference order 1 is of an earlier transaction.")
+
+
 def test_a_refused_draft_leaves_no_trace() -> None:
     """Neither its reference, nor a number, nor a balance."""
     book = open_book()
