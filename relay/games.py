@@ -15,6 +15,7 @@ from relay.rules.ruleset import BoundRuleset
 GAME_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+")
 ANY_ORIGIN = "*"
+ECONOMY_PREFIX = "eco_"  # of the ids that games with an economy only are given: no game of scores is called so
 SUBMIT_ACTION = "submit-score"
 LIMITS_PER_MINUTE = {SUBMIT_ACTION: 60}
 ROUND_S_MAX = 30 * 86_400
@@ -53,6 +54,8 @@ class GameConfig:
         """
         if not GAME_ID.fullmatch(self.game_id):
             raise GameError(f"game id {self.game_id!r}: 1 to 64 letters, digits, dots, dashes or underscores")
+        if self.game_id.startswith(ECONOMY_PREFIX):
+            raise GameError(f"game id {self.game_id!r}: {ECONOMY_PREFIX}… is given to games without scores")
         for origin in self.allowed_origins:
             if origin != ANY_ORIGIN and not ORIGIN.fullmatch(origin):
                 raise GameError(f"game {self.game_id}: {origin!r} is not an origin (https://host) or *")

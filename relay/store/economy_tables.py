@@ -1,7 +1,7 @@
-"""The tables of the ledger, and of the players and currencies it is about.
+"""The tables of the ledger, and of the games, players and currencies it is about.
 
-Pure (schema only). The queries are in `relay.store.ledger`, `relay.store.ledger_view` and `relay.store.wallets`. That
-transactions and moves are only ever added is held by triggers (migration 0005).
+Pure (schema only). The queries are in `relay.store.ledger`, `relay.store.ledger_view`, `relay.store.wallets` and
+`relay.store.economy_games`. That transactions and moves are only ever added is held by triggers (migration 0005).
 """
 
 from sqlalchemy import (
@@ -21,6 +21,18 @@ from relay.store.metadata import metadata
 
 # `account`: player:<external id>, escrow:<external id>, mint, burn or tax. `asset`: currency:<id> or item:<id>.
 # See relay.economy.entries.
+
+# Games that have an economy only: no scores, no rules on the contract. Their ids begin as no other game's may.
+economy_games = Table(
+    "economy_games",
+    metadata,
+    Column("game_id", Text, primary_key=True),  # eco_<26>
+    Column("name", Text, nullable=False),
+    Column("owner_id", Text),  # the caller's own name of whose game it is
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("created_by", Text, nullable=False),  # id of an API key, or `open` where anybody may register
+    CheckConstraint("game_id LIKE 'eco|_%' ESCAPE '|'", name="game_id"),
+)
 
 economy_currencies = Table(
     "economy_currencies",

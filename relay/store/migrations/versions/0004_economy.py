@@ -123,6 +123,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("game_id", "currency_id", name=op.f("pk_economy_currencies")),
     )
     op.create_table(
+        "economy_games",
+        sa.Column("game_id", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("owner_id", sa.Text(), nullable=True),
+        sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.CheckConstraint("game_id LIKE 'eco|_%' ESCAPE '|'", name=op.f("ck_economy_games_game_id")),
+        sa.PrimaryKeyConstraint("game_id", name=op.f("pk_economy_games")),
+    )
+    op.create_table(
         "economy_players",
         sa.Column("game_id", sa.Text(), nullable=False),
         sa.Column("external_id", sa.Text(), nullable=False),
@@ -403,6 +413,7 @@ def downgrade() -> None:
 
     op.drop_table("ledger_balances")
     op.drop_table("economy_players")
+    op.drop_table("economy_games")
     op.drop_table("economy_currencies")
     op.drop_table("economy_crafts")
     op.drop_table("economy_config_versions")
