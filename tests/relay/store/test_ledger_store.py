@@ -173,8 +173,10 @@ def test_opening_balances_count_at_the_creation_only(database_url: str) -> None:
         assert again == wallets.Declared(created=False)
         renamed = wallets.put_players(c, "chess", [fine._replace(display_name="Finer")], BY, NOW + 1)
         assert renamed == [wallets.Declared(created=False)]
-        assert wallets.find_player(c, "chess", "fine") == Player("fine", "Finer", b"\1" * 20)
-        assert wallets.find_player(c, "chess", "rich") is None
+        moved = fine._replace(display_name="Lost", address=b"\2" * 20, changes=("address",))
+        wallets.put_players(c, "chess", [moved], BY, NOW + 2)
+        found = wallets.find_players(c, "chess", ["fine", "rich"])
+        assert found == {"fine": wallets.PlayerRow("fine", "Finer", b"\2" * 20, NOW, NOW + 2)}
         assert ledger_view.owned(c, "chess", "fine") == {entries.currency("gems"): Owned(50, 0, frozen=False)}
         assert check_ledger(c, "chess").sequence == 1
 
