@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from relay import continuity, round_desk
+from relay.api.economy import economy_parts
 from relay.api.outbox_parts import OutboxParts
 from relay.api.revocations import Revocations
 from relay.config import Settings
@@ -28,6 +29,7 @@ from relay.schedule import Jobs
 from relay.startup import Footing
 from relay.store import intake as submissions
 from relay.store import queries
+from relay.store.checkpoints import Where
 from relay.store.engine import Database
 from relay.store.writer import Writer
 
@@ -66,6 +68,9 @@ class RelayService:
         self.rotation = Rotation(
             footing.read_keys, footing.keys, footing.chain, footing.contract, self.fleet, self._attest_with
         )
+        self._economy_writer = Writer(database)  # its own: no group of scores waits for one of the economy
+        where = Where(chain_id, footing.contract)
+        self.economy = economy_parts(database, self._economy_writer, games, where)
         opening = Opening(chain, footing.contract, footing.keys.admin, database, writer, self._next_round)
         self.game_watch = GameWatch(games, database, opening)
         self.desk = RoundDesk(database, writer, games, footing.domain)
@@ -85,6 +90,7 @@ class RelayService:
         await self.game_watch.settle(OPENED_S)
         self.game_watch.start()
         await self.intake.start()
+        self._economy_writer.start()
         await self.desk.commit_seeds()
         await self.rotation.start()
         self._jobs.start()
@@ -94,6 +100,8 @@ class RelayService:
         self._jobs.stop()
         await self.game_watch.stop()
         await self.intake.stop()
+        await self.economy.intake.stop()
+        await self._economy_writer.stop()
         await self.fleet.stop()
         await self._footing.chain.close()
 

@@ -16,6 +16,7 @@ from indexer.config import IndexerSettings
 from relay.api.application import RelayParts, document_of, relay_operations, system_operations
 from relay.api.auth import KeyRing
 from relay.api.devnet import DevnetProxy
+from relay.api.economy import economy_parts
 from relay.api.games import game_operations
 from relay.api.keys import key_operations
 from relay.api.metrics import Metrics, RequestCounts
@@ -34,6 +35,7 @@ from relay.intake import Intake
 from relay.players import Players
 from relay.progress import Progress
 from relay.startup import DEFAULT_GAME, games_of
+from relay.store.checkpoints import Where
 from relay.store.engine import open_database
 from relay.store.writer import Writer
 
@@ -66,6 +68,7 @@ def whole_system() -> Iterator[list[Operation]]:
         relay = RelayParts(
             Intake(writer, database, None, _games(), progress), database, revocations, outbox,
             Players(database, nowhere, Domain(1, bytes(20))),
+            economy_parts(database, writer, _games(), Where(1, bytes(20))),
         )  # fmt: skip
         indexer = build_indexer(
             IndexerSettings(games={DEFAULT_GAME: {}}), database, rpc_url=NOWHERE, contract=NOBODY, writer=writer

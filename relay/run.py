@@ -201,7 +201,10 @@ class Composition:
         self._relay = service
         noting = asyncio.create_task(self._note_attestor(service, DoubtTables(database, writer)))
         stack.callback(noting.cancel)
-        return RelayParts(service.intake, database, service.revocations, service.outbox, service.players, service.head)
+        return RelayParts(
+            service.intake, database, service.revocations, service.outbox, service.players, service.economy,
+            service.head,
+        )  # fmt: skip
 
     def _without_relay(
         self, stack: AsyncExitStack, database: Database, writer: Writer, games: Games, flush: Flush

@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 
 from relay.api.asgi import Api
+from relay.api.economy import economy_operations
+from relay.api.economy_parts import EconomyParts
 from relay.api.encryption import EncryptionKeys
 from relay.api.flag_desk import FlagDesk
 from relay.api.flags import FlagPage, FlagQuery, Flags
@@ -81,6 +83,7 @@ class RelayParts:
     revocations: Revocations
     outbox: OutboxParts
     players: Players
+    economy: EconomyParts
     head: Callable[[], int | None] = field(default=lambda: None)
 
 
@@ -152,6 +155,7 @@ def relay_operations(relay: RelayParts) -> list[Operation]:
         *EncryptionKeys(relay.intake.games, relay.database, relay.outbox.writer).operations(),
         *flag_operations(relay.database, relay.outbox.writer, relay.revocations),
         *outbox_operations(relay.outbox),
+        *economy_operations(relay.economy),
     ]  # fmt: skip
 
 

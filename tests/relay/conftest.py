@@ -11,6 +11,7 @@ import pytest
 from relay.api.application import RelayParts, application
 from relay.api.asgi import Api
 from relay.api.auth import KeyRing
+from relay.api.economy import economy_parts
 from relay.api.games import game_operations
 from relay.api.keys import key_operations
 from relay.api.outbox_parts import OutboxParts
@@ -28,6 +29,7 @@ from relay.progress import Progress
 from relay.signer import LocalSigner
 from relay.store import intake as submissions
 from relay.store import migrate
+from relay.store.checkpoints import Where
 from relay.store.engine import Database, open_database
 from relay.store.keys import KeyStore
 from relay.store.writer import Writer
@@ -125,7 +127,8 @@ async def running(
     nowhere = ChainPool([])
     outbox = OutboxParts(database, writer, nowhere, DOMAIN.chain_id, dict, nowhere.providers)
     players = Players(database, chain or nowhere, DOMAIN)
-    parts = RelayParts(intake, database, revocations, outbox, players)
+    economy = economy_parts(database, writer, configured, Where(DOMAIN.chain_id, bytes(20)))
+    parts = RelayParts(intake, database, revocations, outbox, players, economy)
     ring, watch = KeyRing(database, writer), GameWatch(configured, database, _open)
     administration = [
         *key_operations(database, writer, ring),
@@ -138,6 +141,7 @@ async def running(
     finally:
         await watch.stop()
         await intake.stop()
+        await economy.intake.stop()
         await writer.stop()
         database.close()
 

@@ -11,6 +11,7 @@ import pytest
 
 from relay.api.application import RelayParts, application
 from relay.api.auth import KeyRing
+from relay.api.economy import economy_parts
 from relay.api.outbox_parts import OutboxParts
 from relay.api.revocations import Revocations
 from relay.chain_pool import ChainPool
@@ -21,6 +22,7 @@ from relay.keccak import checksum_address
 from relay.outbox.loop import Outbox
 from relay.players import Players
 from relay.progress import Progress
+from relay.store.checkpoints import Where
 from relay.store.keys import KeyStore
 from tests.harness.fake_chain import FakeChain
 from tests.harness.outboxes import CHAIN_ID, CONTRACT, GAS_KEY, SETTINGS, Bench, bench
@@ -95,7 +97,14 @@ async def desk_at(url: str, chain: FakeChain | None = None, pool: ChainPool | No
         revocations = Revocations(b.database, b.writer, progress, lambda: None)
         api = application(
             ready=ready,
-            relay=RelayParts(intake, b.database, revocations, parts, Players(b.database, chain, DOMAIN)),
+            relay=RelayParts(
+                intake,
+                b.database,
+                revocations,
+                parts,
+                Players(b.database, chain, DOMAIN),
+                economy_parts(b.database, b.writer, intake.games, Where(CHAIN_ID, CONTRACT)),
+            ),
             authenticate=KeyRing(b.database, b.writer),
         )
         relay = Relay(b.database, b.writer, intake, api, KeyStore(b.database), [])

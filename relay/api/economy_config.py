@@ -1,0 +1,12 @@
+"""The economy's configuration over HTTP.
+
+Touches the database through the economy's parts.
+"""
+
+from relay.api.economy_parts import EconomyParts
+from relay.api.operations import Operation
+
+
+def config_operations(parts: EconomyParts) -> list[Operation]:  # noqa: ARG001
+    """Return the declarations."""
+    return []

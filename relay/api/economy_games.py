@@ -1,0 +1,12 @@
+"""Games with an economy only, over HTTP.
+
+Touches the database through the economy's parts.
+"""
+
+from relay.api.economy_parts import EconomyParts
+from relay.api.operations import Operation
+
+
+def economy_game_operations(parts: EconomyParts) -> list[Operation]:  # noqa: ARG001
+    """Return the declarations."""
+    return []
