@@ -110,6 +110,15 @@ Index(
     postgresql_where=text("reverses IS NOT NULL"),
 )
 
+# A list filtered by type or source reads the few pairs of both that match, each in order (ledger_history).
+Index(
+    "ix_ledger_transactions_kind",
+    ledger_transactions.c.game_id,
+    ledger_transactions.c.type,
+    ledger_transactions.c.source,
+    ledger_transactions.c.sequence,
+)
+
 # Each row takes from one account what it gives to another: no transaction can fail to sum to zero.
 ledger_moves = Table(
     "ledger_moves",
@@ -127,6 +136,7 @@ ledger_moves = Table(
 )
 Index("ix_ledger_moves_source", ledger_moves.c.game_id, ledger_moves.c.source, ledger_moves.c.sequence)
 Index("ix_ledger_moves_target", ledger_moves.c.game_id, ledger_moves.c.target, ledger_moves.c.sequence)
+Index("ix_ledger_moves_asset", ledger_moves.c.game_id, ledger_moves.c.asset, ledger_moves.c.sequence)
 
 ledger_balances = Table(
     "ledger_balances",

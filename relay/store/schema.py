@@ -17,6 +17,7 @@ from relay.store import (
     round_tables,
     session_tables,
     tables,
+    tally_tables,
     webhook_tables,
 )
 from relay.store.metadata import metadata
@@ -36,5 +37,6 @@ __all__ = [
     "round_tables",
     "session_tables",
     "tables",
+    "tally_tables",
     "webhook_tables",
 ]

@@ -133,6 +133,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("game_id", name=op.f("pk_economy_games")),
     )
     op.create_table(
+        "economy_operation_tallies",
+        sa.Column("game_id", sa.Text(), nullable=False),
+        sa.Column("grain_s", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("at_ms", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("operations", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("grain_s IN (60, 3600)", name=op.f("ck_economy_operation_tallies_grain_s")),
+        sa.CheckConstraint("operations > 0", name=op.f("ck_economy_operation_tallies_operations")),
+        sa.PrimaryKeyConstraint(
+            "game_id", "grain_s", "at_ms", "action", "code", name=op.f("pk_economy_operation_tallies")
+        ),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "economy_players",
         sa.Column("game_id", sa.Text(), nullable=False),
         sa.Column("external_id", sa.Text(), nullable=False),
@@ -141,6 +156,20 @@ def upgrade() -> None:
         sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("updated_at_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("game_id", "external_id", name=op.f("pk_economy_players")),
+    )
+    op.create_table(
+        "economy_supply_tallies",
+        sa.Column("game_id", sa.Text(), nullable=False),
+        sa.Column("grain_s", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("at_ms", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("currency_id", sa.Text(), nullable=False),
+        sa.Column("minted", sa.BigInteger(), nullable=False),
+        sa.Column("burned", sa.BigInteger(), nullable=False),
+        sa.Column("taxed", sa.BigInteger(), nullable=False),
+        sa.Column("escrowed", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("grain_s IN (60, 3600)", name=op.f("ck_economy_supply_tallies_grain_s")),
+        sa.PrimaryKeyConstraint("game_id", "grain_s", "at_ms", "currency_id", name=op.f("pk_economy_supply_tallies")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "ledger_balances",
@@ -194,6 +223,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("game_id", "sequence", "line", name=op.f("pk_ledger_moves")),
     )
     with op.batch_alter_table("ledger_moves", schema=None) as batch_op:
+        batch_op.create_index("ix_ledger_moves_asset", ["game_id", "asset", "sequence"], unique=False)
         batch_op.create_index("ix_ledger_moves_source", ["game_id", "source", "sequence"], unique=False)
         batch_op.create_index("ix_ledger_moves_target", ["game_id", "target", "sequence"], unique=False)
 
@@ -234,6 +264,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("game_id", "sequence", name=op.f("pk_ledger_transactions")),
     )
     with op.batch_alter_table("ledger_transactions", schema=None) as batch_op:
+        batch_op.create_index("ix_ledger_transactions_kind", ["game_id", "type", "source", "sequence"], unique=False)
         batch_op.create_index("uq_ledger_transactions_id", ["id"], unique=True)
         batch_op.create_index(
             "uq_ledger_transactions_reference",
@@ -395,12 +426,14 @@ def downgrade() -> None:
             postgresql_where=sa.text("reference IS NOT NULL"),
         )
         batch_op.drop_index("uq_ledger_transactions_id")
+        batch_op.drop_index("ix_ledger_transactions_kind")
 
     op.drop_table("ledger_transactions")
     op.drop_table("ledger_tiles")
     with op.batch_alter_table("ledger_moves", schema=None) as batch_op:
         batch_op.drop_index("ix_ledger_moves_target")
         batch_op.drop_index("ix_ledger_moves_source")
+        batch_op.drop_index("ix_ledger_moves_asset")
 
     op.drop_table("ledger_moves")
     op.drop_table("ledger_heads")
@@ -412,7 +445,9 @@ def downgrade() -> None:
         )
 
     op.drop_table("ledger_balances")
+    op.drop_table("economy_supply_tallies")
     op.drop_table("economy_players")
+    op.drop_table("economy_operation_tallies")
     op.drop_table("economy_games")
     op.drop_table("economy_currencies")
     op.drop_table("economy_crafts")
