@@ -26,6 +26,7 @@ ECONOMY_PROBLEMS: dict[str, Problem] = {
         "Afterwards the player would own more than the currency's `maxBalance`, or the item's `maxOwned`, allows; what "
         "is held in escrow counts. Nothing was booked.",
     ),
+    "TRANSFER_TO_SELF": Problem(422, "Transfer to oneself", "A transfer has two players: nothing was booked."),
     "SUPPLY_EXCEEDED": Problem(
         409,
         "Supply exceeded",
@@ -35,11 +36,11 @@ ECONOMY_PROBLEMS: dict[str, Problem] = {
     "WALLET_FROZEN": Problem(
         409, "Wallet frozen", "The wallet is frozen until an auditor has looked at its flag. Nothing was booked."
     ),
-    "REFERENCE_REUSED": Problem(
+    "REFERENCE_EXISTS": Problem(
         409,
-        "Reference reused",
-        "A transaction of the game carries this `reference` already, and references are never forgotten. Use a new one "
-        "for a new operation, or send the first request's idempotency key to hear its answer.",
+        "Reference exists",
+        "A transaction of the game carries this `reference` already: `transactionId` names it. References are never "
+        "forgotten. Use a new one for a new operation; nothing was booked.",
     ),
     "NOT_REVERSIBLE": Problem(
         409,
@@ -63,6 +64,11 @@ ECONOMY_PROBLEMS: dict[str, Problem] = {
         "Amount limit exceeded",
         "The player would move more of the currency within 60 seconds than the game's `amountPerWindow` allows for "
         "this action. What was refused does not count. Nothing was booked.",
+    ),
+    "CONFIG_CHANGED": Problem(
+        409,
+        "Configuration changed",
+        "The settings are not the version any more that `configVersion` names: somebody changed them. Read them again.",
     ),
     # --- catalog, crafting, loot, marketplace
     "ITEM_UNKNOWN": Problem(404, "Item unknown", "The game has no such item: `POST /api/economy/items`."),

@@ -92,10 +92,11 @@ class Posted(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """Why nothing was booked: a code of `relay.error_codes_economy` and a sentence for the caller."""
+    """Why nothing was booked: a code of `relay.error_codes_economy`, a sentence, and what was booked instead before."""
 
     code: str
     detail: str
+    transaction_id: str | None = None
 
 
 def transaction_of(document: Mapping[str, Any]) -> Transaction:
@@ -148,12 +149,13 @@ class Book:
     Attributes:
         sequence: of the next transaction.
         head: hash of the last one.
-        balances: every position that `touched` names and that was ever used.
+        balances: every position that `touched` names.
         stored: those of them that have a row.
         currencies: `maxBalance` by id, None where there is none; the ids that drafts name and the game has.
         players: the external ids that drafts name and the game has.
-        references: those that drafts carry and the game has seen.
+        references: the transaction of each that drafts carry and the game has seen.
         reversals: transactions that reverse others, by the id of the other.
+        asked: (kind, id) of what the store was asked for already, whether or not it is there.
         added: what is to be written, in order.
     """
 
@@ -164,9 +166,16 @@ class Book:
     stored: set[Position] = field(default_factory=set)
     currencies: dict[str, int | None] = field(default_factory=dict)
     players: set[str] = field(default_factory=set)
-    references: set[str] = field(default_factory=set)
+    references: dict[str, str] = field(default_factory=dict)
     reversals: dict[str, Transaction] = field(default_factory=dict)
+    asked: set[tuple[str, str]] = field(default_factory=set)
     added: list[tuple[Transaction, bytes, bytes]] = field(default_factory=list)  # with body and hash
+
+    def ask(self, kind: str, ids: Iterable[str]) -> set[str]:
+        """Return which of these the store was not asked for yet, and note that it is now."""
+        new = {one for one in ids if (kind, one) not in self.asked}
+        self.asked |= {(kind, one) for one in new}
+        return new
 
     def record(self, draft: Draft, transaction_id: str, at_ms: int) -> Posted | Refusal:
         """Book a draft or say why not; a refused one leaves no trace.
@@ -188,7 +197,7 @@ class Book:
         self.sequence, self.head = self.sequence + 1, keccak(body)
         self.added.append((made, body, self.head))
         if draft.reference is not None:
-            self.references.add(draft.reference)
+            self.references[draft.reference] = transaction_id
         if draft.reverses is not None:
             self.reversals[draft.reverses] = made
         return Posted(made)
@@ -207,7 +216,8 @@ class Book:
 
     def _unknown(self, draft: Draft) -> Refusal | None:
         if draft.reference is not None and draft.reference in self.references:
-            return Refusal("REFERENCE_REUSED", f"The reference {draft.reference} is of an earlier transaction.")
+            first = self.references[draft.reference]
+            return Refusal("REFERENCE_EXISTS", f"The reference {draft.reference} is of transaction {first}.", first)
         for account, asset in draft.net:
             player, currency_id = entries.owner(account), entries.currency_of(asset)
             if player is not None and player not in self.players:

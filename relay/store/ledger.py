@@ -21,6 +21,7 @@ from relay.store.economy_tables import economy_currencies, economy_players, ledg
 from relay.store.ledger_view import parsed, transaction
 
 Outcome = Posted | Refusal
+NOTHING = Balance()
 
 
 def open_books(c: Connection, game_ids: Iterable[str]) -> dict[str, Book]:
@@ -51,18 +52,18 @@ def load(c: Connection, book: Book, drafts: Sequence[Draft]) -> None:
     positions = touched(drafts)
     missing = sorted(positions - book.balances.keys())
     found = ledger_rows.balances(c, book.game_id, missing)
-    book.balances.update(found)
+    book.balances.update({position: found.get(position, NOTHING) for position in missing})
     book.stored |= found.keys()
     owners = {player for account, _ in positions if (player := entries.owner(account)) is not None}
-    book.players |= players(c, book.game_id, owners - book.players)
+    book.players |= players(c, book.game_id, book.ask("player", owners - book.players))
     ids = {currency_id for _, asset in positions if (currency_id := entries.currency_of(asset)) is not None}
-    book.currencies.update(currencies(c, book.game_id, ids - book.currencies.keys()))
+    book.currencies.update(currencies(c, book.game_id, book.ask("currency", ids)))
     t = ledger_transactions.c
-    references = {draft.reference for draft in drafts if draft.reference is not None} - book.references
+    references = book.ask("reference", {draft.reference for draft in drafts if draft.reference is not None})
     if references:
         of_game = (t.game_id == book.game_id, t.reference.in_(references))
-        book.references |= {str(one) for one in c.scalars(select(t.reference).where(*of_game))}
-    undone = {draft.reverses for draft in drafts if draft.reverses is not None} - book.reversals.keys()
+        book.references |= {row.reference: row.id for row in c.execute(select(t.reference, t.id).where(*of_game))}
+    undone = book.ask("reversal", {draft.reverses for draft in drafts if draft.reverses is not None})
     if undone:
         for row in c.execute(select(t.reverses, t.body).where(t.reverses.in_(undone))):
             book.reversals[row.reverses] = parsed(row.body)

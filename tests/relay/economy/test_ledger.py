@@ -113,7 +113,7 @@ def test_a_reference_is_used_once_within_a_group_too() -> None:
     granted = drafts.grant("ann", "gold", 1, BY)
     assert isinstance(book.record(granted, "txn_1", 1), Posted)
     refused = book.record(granted, "txn_2", 1)
-    assert refused == Refusal("REFERENCE_REUSED", "The reference order 1 is of an earlier transaction.")
+    assert refused == Refusal("REFERENCE_EXISTS", "The reference order 1 is of transaction txn_1.", "txn_1")
 
 
 def test_a_refused_draft_leaves_no_trace() -> None:
@@ -121,7 +121,7 @@ def test_a_refused_draft_leaves_no_trace() -> None:
     book = open_book()
     before = (book.sequence, book.head, dict(book.balances))
     assert isinstance(book.record(drafts.spend("ann", "gold", 1, BY), "txn_1", 1), Refusal)
-    assert (book.sequence, book.head, book.balances, book.references, book.added) == (*before, set(), [])
+    assert (book.sequence, book.head, book.balances, book.references, book.added) == (*before, {}, [])
 
 
 @pytest.mark.parametrize("odd", [0.5, 2**53, b"", "\ud800"])

@@ -163,7 +163,7 @@ class Ledger(RuleBasedStateMachine):
     def refusal(self, draft: Draft) -> set[str] | None:
         """The codes that may refuse a draft, None where it must be booked."""
         if draft.reference in self.references:
-            return {"REFERENCE_REUSED"}
+            return {"REFERENCE_EXISTS"}
         codes = set()
         after = {position: self.model.get(position, 0) + change for position, change in draft.net.items()}
         for (account, asset), amount in after.items():
