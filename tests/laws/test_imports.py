@@ -22,7 +22,7 @@ PURE = {
     "relay.chain_types", "relay.guard.limits", "relay.guard.flags", "relay.guard.shield",
     "relay.guard.failures", "relay.guard.amounts", "relay.guard.laundering", "relay.guard.velocity", "relay.guard.gate",
     "relay.client_address", "relay.api.security", "relay.api.cors", "relay.guard.rounds",
-    "relay.rounds", "relay.seeds", "indexer.doubt",
+    "relay.rounds", "relay.seeds", "indexer.doubt", "relay.economy_meter",
     "indexer.standings", "indexer.reorg",
 }  # fmt: skip
 PURE_PACKAGES = ("relay.rules", "relay.economy")
