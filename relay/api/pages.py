@@ -13,6 +13,7 @@ from relay.errors import CallerError, FieldError
 
 Limit = Annotated[int, Meta(ge=1, le=200, description="rows per page")]
 Cursor = Annotated[str, Meta(max_length=200, description="`nextCursor` of the page before")]
+TextCursor = Annotated[str, Meta(max_length=800, description="`nextCursor` of the page before")]
 
 
 def cursor_of(last_id: str) -> str:
@@ -36,6 +37,24 @@ def read_cursor(cursor: str | None, prefix: str) -> str | None:
         field = FieldError("?cursor", "FIELD_INVALID", "not a cursor of this list")
         raise CallerError("QUERY_INVALID", "The cursor is not one of this list.", fields=[field])
     return last_id
+
+
+def read_text_cursor(cursor: str | None) -> str:
+    """Return the text that a cursor of `cursor_of` stands for, whatever was its alphabet; "" for the first page.
+
+    Raises:
+        CallerError: QUERY_INVALID, this is not a cursor of ours.
+    """
+    if cursor is None:
+        return ""
+    try:
+        last = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode()
+    except ValueError:
+        last = ""
+    if not last or storable(last) != last:
+        field = FieldError("?cursor", "FIELD_INVALID", "not a cursor of this list")
+        raise CallerError("QUERY_INVALID", "The cursor is not one of this list.", fields=[field])
+    return last
 
 
 def rfc3339(at_ms: int) -> str:

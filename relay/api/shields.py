@@ -101,14 +101,19 @@ class Shields:
 
     def _too_many(self, what: str, per_minute: int, taken: Taken) -> CallerError:
         self._refused[what] += 1
-        retry_s = max(1, int(-(-taken.retry_s // 1)))
-        detail = f"More than {per_minute} requests a minute from one {what}: the next is taken in {retry_s} s."
-        headers = {
-            "RateLimit-Policy": f'"{what}";q={per_minute};w={int(WINDOW_S)}',
-            "RateLimit": f'"{what}";r=0;t={int(-(-taken.full_s // 1))}',
-            "Retry-After": str(retry_s),
-        }
-        return CallerError("TOO_MANY_REQUESTS", detail, headers=headers)
+        return too_many("requests", what, per_minute, taken)
+
+
+def too_many(things: str, what: str, per_minute: int, taken: Taken) -> CallerError:
+    """Return the 429 of who is beyond an allowance."""
+    retry_s = max(1, int(-(-taken.retry_s // 1)))
+    detail = f"More than {per_minute} {things} a minute from one {what}: the next is taken in {retry_s} s."
+    headers = {
+        "RateLimit-Policy": f'"{what}";q={per_minute};w={int(WINDOW_S)}',
+        "RateLimit": f'"{what}";r=0;t={int(-(-taken.full_s // 1))}',
+        "Retry-After": str(retry_s),
+    }
+    return CallerError("TOO_MANY_REQUESTS", detail, headers=headers)
 
 
 def _flags(found: Mapping[Subject, int], known: Mapping[str, keys.KeyInfo], now_ms: int) -> list[Flag]:

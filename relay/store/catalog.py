@@ -1,4 +1,4 @@
-"""What games declare: items, recipes, loot tables, each in versions; and the purchase of an item.
+"""What games declare: items, recipes, loot tables, each in versions.
 
 The only SQL on `economy_catalog`. Whatever decides on a declaration holds the game's book (`relay.store.ledger`), and
 so does who declares: no operation is decided by an old version after the new one was answered. Operations are recorded
@@ -13,10 +13,7 @@ from sqlalchemy import Connection, func, insert, select
 
 from relay.economy import catalog, loot
 from relay.economy.catalog import Declaration, Item, LootTable, Named, Recipe, named
-from relay.economy.drafts import By
-from relay.economy.ledger import Book, Posted, Refusal
-from relay.ids import new_id
-from relay.store import ledger
+from relay.economy.ledger import Book, Refusal
 from relay.store.catalog_tables import economy_catalog
 
 D = TypeVar("D", Item, Recipe, LootTable)
@@ -53,6 +50,11 @@ def declare(c: Connection, book: Book, declared: Declaration, actor: str, now_ms
     return version
 
 
+def known(c: Connection, game_id: str, name: Named) -> bool:
+    """Whether the game has declared this."""
+    return bool(_in_force(c, game_id, name.kind, [name.id]))
+
+
 def find(c: Connection, game_id: str, kind: type[D], ids: Iterable[str]) -> dict[str, D]:
     """Return those of these declarations that the game has, by id, as they are in force."""
     name = next(name for name, of in catalog.KINDS.items() if of is kind)
@@ -86,21 +88,6 @@ def version(c: Connection, game_id: str, name: Named, number: int) -> Declaratio
     one = (e.game_id == game_id, e.kind == name.kind, e.entry_id == name.id, e.version == number)
     body = c.scalar(select(e.body).where(*one))
     return None if body is None else catalog.parse(name.kind, bytes(body))
-
-
-def purchase(
-    c: Connection, book: Book, bought: tuple[str, str, int, str | None], by: By, now_ms: int
-) -> Posted | Refusal:
-    """Book a purchase: (external id, item id, quantity, currency id or None for the first price)."""
-    external_id, item_id, quantity, currency_id = bought
-    item = find(c, book.game_id, Item, [item_id]).get(item_id)
-    if item is None:
-        return _unknown("item", item_id)
-    wanted = catalog.purchase(item, external_id, quantity, currency_id, by)
-    if isinstance(wanted, Refusal):
-        return wanted
-    ledger.load(c, book, [wanted])
-    return book.record(wanted, new_id("txn_", now_ms), now_ms)
 
 
 def _in_force(c: Connection, game_id: str, kind: str, ids: list[str]) -> dict[str, Kept]:
