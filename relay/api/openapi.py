@@ -38,13 +38,23 @@ def openapi(operations: Iterable[Operation], title: str, version: str, descripti
         "paths": dict(sorted(paths.items())),
         "tags": [{"name": tag} for tag in dict.fromkeys(operation.tag for operation in shown if operation.tag)],
         "components": {
-            "schemas": dict(sorted(components.items())),
+            "schemas": {name: _with_decimals(schema) for name, schema in sorted(components.items())},
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer", "description": "An API key: `fs_live_…`."},
                 **_secret_headers(shown),
             },
         },
     }
+
+
+def _with_decimals(schema: Any) -> Any:
+    """Return a schema that says of exact decimals what decoding takes: a number, or the same as a text."""
+    if isinstance(schema, list):
+        return [_with_decimals(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {name: _with_decimals(value) for name, value in schema.items()}
+    return {**found, "type": ["number", "string"]} if found.get("format") == "decimal" else found
 
 
 def _operation(operation: Operation, schemas: dict[str, Any], alias: int) -> dict[str, Any]:

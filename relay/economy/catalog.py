@@ -29,7 +29,7 @@ COOLDOWN_MAX_S = 366 * 86_400
 Id = Annotated[str, Meta(min_length=1, max_length=entries.ID_MAX)]
 Amount = Annotated[int, Meta(ge=1, le=AMOUNT_MAX)]
 Name = Annotated[str, Meta(max_length=256)]
-Chance = Annotated[Decimal, Meta(extra_json_schema={"type": "number", "minimum": 0, "maximum": 1, "default": 1})]
+Chance = Annotated[Decimal, Meta(extra_json_schema={"minimum": 0, "maximum": 1})]
 
 
 class Price(Request, frozen=True):
