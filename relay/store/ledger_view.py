@@ -1,13 +1,14 @@
-"""The ledger as it is read: balances, history, statistics, and whether balances are what the moves add up to.
+"""The ledger as it is read: balances, where everything is, and whether balances are what the moves add up to.
 
-The only SQL that reads the ledger for anything but a booking. Nothing here locks.
+Together with `relay.store.ledger_history` the only SQL that reads the ledger for anything but a booking. Nothing here
+locks.
 """
 
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, func, literal, select, text, union_all
+from sqlalchemy import Connection, func, literal, select, text, union_all
 
 from relay.economy import entries
 from relay.economy.entries import Asset
@@ -22,17 +23,6 @@ from relay.store.economy_tables import (
 )
 
 RECONCILED = 500  # players that one statement looks at
-
-
-class History(NamedTuple):
-    """Which transactions a list shows; None means any. Times in epoch milliseconds, from included, to excluded."""
-
-    player: str | None = None  # external id; what is held for the player counts
-    asset: Asset | None = None
-    type: str | None = None
-    source: str | None = None
-    from_ms: int | None = None
-    to_ms: int | None = None
 
 
 class Owned(NamedTuple):
@@ -70,42 +60,6 @@ def by_reference(c: Connection, game_id: str, reference: str) -> Transaction | N
     t = ledger_transactions.c
     body = c.scalar(select(t.body).where(t.game_id == game_id, t.reference == reference))
     return None if body is None else parsed(body)
-
-
-def history(c: Connection, game_id: str, wanted: History, limit: int, before: int | None) -> list[Transaction]:
-    """Return at most `limit` transactions, newest first, with a sequence below `before` (None: from the newest)."""
-    t = ledger_transactions.c
-    query = select(t.body).where(t.game_id == game_id, *_wanted(wanted))
-    if before is not None:
-        query = query.where(t.sequence < before)
-    if wanted.player is not None or wanted.asset is not None:
-        query = query.where(t.sequence.in_(_with_moves(game_id, wanted)))
-    return [parsed(body) for body in c.scalars(query.order_by(t.sequence.desc()).limit(limit))]
-
-
-def _wanted(wanted: History) -> list[ColumnElement[bool]]:
-    t = ledger_transactions.c
-    found: list[ColumnElement[bool]] = []
-    if wanted.type is not None:
-        found.append(t.type == wanted.type)
-    if wanted.source is not None:
-        found.append(t.source == wanted.source)
-    if wanted.from_ms is not None:
-        found.append(t.at_ms >= wanted.from_ms)
-    if wanted.to_ms is not None:
-        found.append(t.at_ms < wanted.to_ms)
-    return found
-
-
-def _with_moves(game_id: str, wanted: History) -> Any:
-    m = ledger_moves.c
-    of_game: Select[Any] = select(m.sequence).where(m.game_id == game_id)
-    if wanted.asset is not None:
-        of_game = of_game.where(m.asset == wanted.asset)
-    if wanted.player is None:
-        return of_game
-    accounts = (entries.wallet(wanted.player), entries.escrow(wanted.player))
-    return union_all(of_game.where(m.source.in_(accounts)), of_game.where(m.target.in_(accounts)))
 
 
 def sizes(c: Connection) -> dict[str, int]:
@@ -164,13 +118,6 @@ def _supply(of: dict[str, int]) -> Supply:
     minted = -of.get(entries.MINT, 0)
     burned, taxed, escrowed = of.get(entries.BURN, 0), of.get(entries.TAX, 0), of.get("escrow", 0)
     return Supply(minted, burned, taxed, escrowed, minted - burned - taxed - escrowed)
-
-
-def counts(c: Connection, game_id: str) -> dict[tuple[str, str], int]:
-    """Return how many transactions a game has of each (type, source)."""
-    t = ledger_transactions.c
-    query = select(t.type, t.source, func.count()).where(t.game_id == game_id).group_by(t.type, t.source)
-    return {(row[0], row[1]): row[2] for row in c.execute(query)}
 
 
 def mismatches_of(

@@ -17,12 +17,11 @@ from relay.store import controls, ledger, ledger_reconcile, ledger_view, wallets
 from relay.store.engine import Database, open_database
 from relay.store.flags import FlagFilter, list_flags
 from relay.store.ledger_rows import BalanceGoneError
-from relay.store.ledger_view import History, Owned, Supply
+from relay.store.ledger_view import Owned, Supply
 from relay.store.writer import Writer
 from tests.harness.ledgers import BY, NOW, all_balances, check_ledger, found_game, ledger_at
 
 GAMES = ("chess", "go")
-EVERYTHING = History()
 GOLD, SWORD = entries.currency("gold"), entries.item("sword")
 ANN, BOB = entries.wallet("ann"), entries.wallet("bob")
 
@@ -197,42 +196,6 @@ def test_what_is_held_still_counts_for_the_cap_and_comes_back_above_a_lowered_on
         assert ledger_view.owned(c, "chess", "ann")[gems] == Owned(50, 0, frozen=False)
         assert [one.max_balance for one in wallets.list_currencies(c, "chess")] == [10, None]
         check_ledger(c, "chess")
-
-
-def test_history_by_player_asset_type_time_and_page(database_url: str) -> None:
-    """Pages by sequence neither repeat nor leave out, whatever is asked for."""
-    with ledger_at(database_url) as database, database.write() as c:
-        found_game(c, "chess")
-        ids = [booked(c, drafts.grant("ann", "gold", 5, BY), NOW + n) for n in range(4)]
-        ids.append(
-            booked(c, drafts.transfer("ann", "bob", "gold", 2, By("client", "key_c", 3, reference="r1")), NOW + 4)
-        )
-        ids.append(
-            booked(c, drafts.draft("loot", BY, [entries.moved(SWORD, 1, entries.MINT, BOB)], rollId="r"), NOW + 5)
-        )
-
-        def listed(wanted: History = EVERYTHING, limit: int = 10, before: int | None = None) -> list[str]:
-            return [one.id for one in ledger_view.history(c, "chess", wanted, limit, before)]
-
-        assert listed() == ids[::-1]
-        assert listed(limit=2) == ids[:3:-1]
-        assert listed(limit=2, before=4) == [ids[3], ids[2]]
-        assert listed(History(player="bob")) == [ids[5], ids[4]]
-        assert listed(History(player="bob", asset=SWORD)) == [ids[5]]
-        assert listed(History(player="ann", type="transfer")) == [ids[4]]
-        assert listed(History(source="client")) == [ids[4]]
-        assert listed(History(from_ms=NOW + 1, to_ms=NOW + 3)) == [ids[2], ids[1]]
-        assert listed(History(asset=SWORD)) == [ids[5]]
-        assert listed(History(player="nobody")) == []
-        by_reference = ledger_view.by_reference(c, "chess", "r1")
-        assert by_reference is not None
-        assert by_reference.id == ids[4]
-        assert ledger_view.counts(c, "chess") == {
-            ("grant", "server"): 4,
-            ("transfer", "client"): 1,
-            ("loot", "loot"): 1,
-        }
-        assert ledger_view.sizes(c) == {"chess": 6}
 
 
 def test_statistics_say_where_everything_is(database_url: str) -> None:
