@@ -7,14 +7,14 @@ are locked in ascending order of their ids, so replicas never wait for each othe
 transaction locks all its games by one call of `open_books` (or `post`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.economy import entries
 from relay.economy.drafts import By, Draft, reversal
-from relay.economy.ledger import GENESIS, Balance, Book, Posted, Refusal, touched
+from relay.economy.ledger import GENESIS, Balance, Book, Posted, Refusal, Transaction, touched
 from relay.ids import new_ids
 from relay.store import ledger_rows
 from relay.store.economy_tables import economy_currencies, economy_players, ledger_heads, ledger_transactions
@@ -109,6 +109,15 @@ def reverse(c: Connection, game_id: str, transaction_id: str, by: By, now_ms: in
     if undoing is None:
         return Refusal("NOT_REVERSIBLE", f"A transaction of type {original.draft.type} cannot be reversed.")
     return post(c, {game_id: [undoing]}, now_ms)[game_id][0]
+
+
+def originals(c: Connection, game_id: str, transaction_ids: Collection[str]) -> dict[str, Transaction]:
+    """Return those of these transactions that the game has, by id."""
+    if not transaction_ids:
+        return {}
+    t = ledger_transactions.c
+    query = select(t.id, t.body).where(t.id.in_(sorted(transaction_ids)), t.game_id == game_id)
+    return {row.id: parsed(row.body) for row in c.execute(query)}
 
 
 def players(c: Connection, game_id: str, external_ids: Iterable[str]) -> set[str]:

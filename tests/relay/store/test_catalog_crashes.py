@@ -14,17 +14,18 @@ from sqlalchemy import Connection, event, select
 
 from relay.economy import entries
 from relay.economy.catalog import Item, LootEntry, LootTable, Output, Price, Recipe, Stack
+from relay.economy.chances import Craft, RollLoot, Wanted
 from relay.economy.drafts import draft
 from relay.economy.entries import MINT
 from relay.economy.ledger import Book, Posted
 from relay.economy.rolls import verify_roll
+from relay.economy.steps import Purchase
+from relay.economy.trades import Buy, Cancel, Expire, Offer, PutUp
 from relay.findings import passed
 from relay.seeds import DAY_MS
-from relay.store import catalog, ledger, ledger_view, market, rolls
+from relay.store import catalog, desks, ledger, ledger_view, rolls
 from relay.store.catalog_tables import economy_rolls, market_listings
 from relay.store.engine import Database
-from relay.store.market import Offer
-from relay.store.rolls import Wanted
 from tests.harness.ledgers import BY, NOW, PLAYERS, all_balances, check_ledger, found_game, ledger_at
 
 Operation = Callable[[Connection, Book, int], object]
@@ -75,33 +76,33 @@ def operations() -> st.SearchStrategy[Operation]:
 
 
 def _put_up(player: str, item_id: str, quantity: int) -> Operation:
-    return lambda c, b, now_ms: market.put_up(
-        c, b, Offer(player, item_id, quantity, "gold", 7, 500, now_ms + 2_000), BY, now_ms
+    return lambda c, b, now_ms: desks.decide(
+        c, b, PutUp(Offer(player, item_id, quantity, "gold", 7, 500, now_ms + 2_000), BY), now_ms
     )
 
 
 def _buy(player: str, which: int) -> Operation:
-    return lambda c, b, now_ms: market.buy(c, b, _nth(c, b, which), player, BY, now_ms)
+    return lambda c, b, now_ms: desks.decide(c, b, Buy(_nth(c, b, which), player, BY), now_ms)
 
 
 def _cancel(player: str, which: int) -> Operation:
-    return lambda c, b, now_ms: market.cancel(c, b, _nth(c, b, which), player, BY, now_ms)
+    return lambda c, b, now_ms: desks.decide(c, b, Cancel(_nth(c, b, which), player, BY), now_ms)
 
 
 def _expire(which: int) -> Operation:
-    return lambda c, b, now_ms: market.expire(c, b, _nth(c, b, which), BY, now_ms)
+    return lambda c, b, now_ms: desks.decide(c, b, Expire(_nth(c, b, which), BY), now_ms)
 
 
 def _craft(player: str) -> Operation:
-    return lambda c, b, now_ms: rolls.craft(c, b, Wanted(player, "blade"), BY, now_ms)
+    return lambda c, b, now_ms: desks.decide(c, b, Craft(Wanted(player, "blade"), BY), now_ms)
 
 
 def _loot(player: str) -> Operation:
-    return lambda c, b, now_ms: rolls.roll_loot(c, b, Wanted(player, "chest", "lucky"), BY, now_ms)
+    return lambda c, b, now_ms: desks.decide(c, b, RollLoot(Wanted(player, "chest", "lucky"), BY), now_ms)
 
 
 def _purchase(player: str, quantity: int) -> Operation:
-    return lambda c, b, now_ms: catalog.purchase(c, b, (player, "iron", quantity, None), BY, now_ms)
+    return lambda c, b, now_ms: desks.decide(c, b, Purchase(player, "iron", quantity, None, BY), now_ms)
 
 
 def _nth(c: Connection, book: Book, which: int) -> str:

@@ -9,17 +9,19 @@ from sqlalchemy import Connection, func, select
 
 from relay.economy import catalog, entries
 from relay.economy.catalog import Item, LootEntry, LootTable, Named, Output, Price, Recipe, Stack
+from relay.economy.chances import Craft, RollLoot, Wanted
+from relay.economy.desk import Cooling, Outcome, Rolled
 from relay.economy.drafts import Draft, draft
 from relay.economy.entries import MINT, Move
 from relay.economy.ledger import Book, Posted, Refusal
 from relay.economy.rolls import verify_roll
+from relay.economy.steps import Purchase
 from relay.findings import passed
 from relay.seeds import DAY_MS
 from relay.store import catalog as store
-from relay.store import ledger, ledger_view, rolls
+from relay.store import desks, ledger, ledger_view, rolls
 from relay.store.catalog_tables import economy_rolls
 from relay.store.engine import Database
-from relay.store.rolls import Cooling, Rolled, Wanted
 from tests.harness.ledgers import BY, NOW, all_balances, check_ledger, found_game, ledger_at
 
 GAME = "chess"
@@ -109,8 +111,8 @@ def test_purchases_stop_at_what_may_be_owned_and_paid(database: Database) -> Non
     with database.write() as c:
         book = opened_book(c)
 
-        def buy(item_id: str, quantity: int, currency_id: str | None = None) -> Posted | Refusal:
-            return store.purchase(c, book, ("ann", item_id, quantity, currency_id), BY, NOW)
+        def buy(item_id: str, quantity: int, currency_id: str | None = None) -> Outcome:
+            return desks.decide(c, book, Purchase("ann", item_id, quantity, currency_id, BY), NOW)
 
         assert code(buy("sword", 4)) == "MAX_BALANCE_EXCEEDED"
         assert isinstance(buy("sword", 2), Posted)
@@ -133,7 +135,7 @@ def test_a_roll_is_booked_kept_and_done_again_by_anybody(database: Database) -> 
         with database.write() as c:
             book = opened_book(c)
             for _ in range(3):
-                rolled = rolls.roll_loot(c, book, Wanted("ann", "chest", "lucky"), BY, NOW)
+                rolled = desks.decide(c, book, RollLoot(Wanted("ann", "chest", "lucky"), BY), NOW)
                 assert isinstance(rolled, Rolled)
                 made.append(rolled)
             ledger.write(c, book)
@@ -168,7 +170,7 @@ def test_each_epoch_has_its_own_secret_committed_to_a_day_before(database: Datab
         numbers = [
             rolled.roll.number
             for now_ms in (NOW, NOW + DAY_MS)
-            if isinstance(rolled := rolls.roll_loot(c, book, Wanted("ann", "chest"), BY, now_ms), Rolled)
+            if isinstance(rolled := desks.decide(c, book, RollLoot(Wanted("ann", "chest"), BY), now_ms), Rolled)
         ]
         ledger.write(c, book)
     epoch = NOW // DAY_MS
@@ -183,12 +185,12 @@ def test_crafting_takes_its_inputs_whatever_comes_out_and_cools_down(database: D
     with database.write() as c:
         book = opened_book(c)
         give(c, book, entries.moved("item:iron", 10, MINT, "player:ann"))
-        assert isinstance(rolls.craft(c, book, Wanted("ann", "blade"), BY, NOW), Rolled)
-        cooling = rolls.craft(c, book, Wanted("ann", "blade"), BY, NOW + 59_999)
+        assert isinstance(desks.decide(c, book, Craft(Wanted("ann", "blade"), BY), NOW), Rolled)
+        cooling = desks.decide(c, book, Craft(Wanted("ann", "blade"), BY), NOW + 59_999)
         assert cooling == Cooling("CRAFT_COOLDOWN", "ann may craft blade again in 1 s.", 1)
-        assert isinstance(rolls.craft(c, book, Wanted("ann", "blade"), BY, NOW + 60_000), Rolled)
-        assert code(rolls.craft(c, book, Wanted("bob", "blade"), BY, NOW)) == "INSUFFICIENT_ITEMS"
-        assert code(rolls.craft(c, book, Wanted("ann", "none"), BY, NOW)) == "RECIPE_UNKNOWN"
+        assert isinstance(desks.decide(c, book, Craft(Wanted("ann", "blade"), BY), NOW + 60_000), Rolled)
+        assert code(desks.decide(c, book, Craft(Wanted("bob", "blade"), BY), NOW)) == "INSUFFICIENT_ITEMS"
+        assert code(desks.decide(c, book, Craft(Wanted("ann", "none"), BY), NOW)) == "RECIPE_UNKNOWN"
         ledger.write(c, book)
         balances = all_balances(c, GAME)
     assert (balances["player:ann", "item:iron"], balances["player:ann", "currency:gold"]) == (6, 96)
@@ -204,10 +206,10 @@ def test_nothing_is_drawn_that_might_be_refused(database: Database) -> None:
             entries.moved("item:iron", 9, MINT, "player:ann"),
             entries.moved("item:sword", 3, MINT, "player:ann"),
         )
-        assert code(rolls.craft(c, book, Wanted("ann", "blade"), BY, NOW)) == "MAX_BALANCE_EXCEEDED"
-        assert code(rolls.roll_loot(c, book, Wanted("ann", "chest", "x\0"), BY, NOW)) == "CLIENT_SEED_INVALID"
-        assert code(rolls.roll_loot(c, book, Wanted("nobody", "chest"), BY, NOW)) == "PLAYER_UNKNOWN"
-        assert code(rolls.roll_loot(c, book, Wanted("ann", "none"), BY, NOW)) == "LOOT_TABLE_UNKNOWN"
+        assert code(desks.decide(c, book, Craft(Wanted("ann", "blade"), BY), NOW)) == "MAX_BALANCE_EXCEEDED"
+        assert code(desks.decide(c, book, RollLoot(Wanted("ann", "chest", "x\0"), BY), NOW)) == "CLIENT_SEED_INVALID"
+        assert code(desks.decide(c, book, RollLoot(Wanted("nobody", "chest"), BY), NOW)) == "PLAYER_UNKNOWN"
+        assert code(desks.decide(c, book, RollLoot(Wanted("ann", "none"), BY), NOW)) == "LOOT_TABLE_UNKNOWN"
         ledger.write(c, book)
         assert c.scalar(select(func.count()).select_from(economy_rolls)) == 0
 
@@ -217,7 +219,7 @@ def test_an_output_that_is_an_input_must_be_there_even_if_nothing_comes_out(data
     with database.write() as c:
         book = opened_book(c)
         give(c, book, entries.moved("item:iron", 2, MINT, "player:ann"))
-        assert code(rolls.craft(c, book, Wanted("ann", "blade"), BY, NOW)) == "INSUFFICIENT_ITEMS"
+        assert code(desks.decide(c, book, Craft(Wanted("ann", "blade"), BY), NOW)) == "INSUFFICIENT_ITEMS"
         ledger.write(c, book)
 
 
@@ -226,10 +228,10 @@ def test_a_roll_of_nothing_is_kept_too(database: Database) -> None:
     with database.write() as c:
         book = opened_book(c)
         store.declare(c, book, LootTable("air", (LootEntry(1),)), "key_1", NOW)
-        rolled = rolls.roll_loot(c, book, Wanted("ann", "air"), BY, NOW)
+        rolled = desks.decide(c, book, RollLoot(Wanted("ann", "air"), BY), NOW)
         assert isinstance(rolled, Rolled)
         assert (rolled.posted, rolled.roll.yields) == (None, ())
-        assert code(rolls.roll_loot(c, book, Wanted("nobody", "air"), BY, NOW)) == "PLAYER_UNKNOWN"
+        assert code(desks.decide(c, book, RollLoot(Wanted("nobody", "air"), BY), NOW)) == "PLAYER_UNKNOWN"
         ledger.write(c, book)
         document = rolls.document(c, GAME, rolled.roll.roll_id, NOW + DAY_MS)
     assert document is not None

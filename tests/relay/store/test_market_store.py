@@ -9,21 +9,22 @@ from sqlalchemy.exc import IntegrityError
 
 from relay.economy import entries
 from relay.economy.catalog import Item
+from relay.economy.desk import Outcome, Traded
 from relay.economy.drafts import By, draft
 from relay.economy.entries import MINT
 from relay.economy.ledger import Book, Posted, Refusal
 from relay.economy.market import Listing, State
-from relay.store import catalog, ledger, ledger_view, market
+from relay.economy.trades import Buy, Cancel, Expire, Offer, PutUp
+from relay.store import catalog, desks, ledger, ledger_view, market
 from relay.store.catalog_tables import market_listings
 from relay.store.engine import Database, open_database
-from relay.store.market import Offer, Traded
 from relay.store.writer import Writer
 from tests.harness.ledgers import BY, NOW, all_balances, check_ledger, found_game, ledger_at
 
 GAME = "chess"
 EXPIRY = By("system", "system:expiry", 0)
 OFFER = Offer("ann", "sword", 2, "gold", 50, 250, NOW + 1_000)
-Operation = Callable[[Connection, Book], Traded | Refusal | None]
+Operation = Callable[[Connection, Book], Outcome]
 
 
 def found_market(c: Connection) -> None:
@@ -42,10 +43,10 @@ def found_market(c: Connection) -> None:
     ledger.write(c, book)
 
 
-def doing(operation: Operation) -> Callable[[Connection], Traded | Refusal | None]:
+def doing(operation: Operation) -> Callable[[Connection], Outcome]:
     """An operation with the game's book open, as one job of a writer."""
 
-    def job(c: Connection) -> Traded | Refusal | None:
+    def job(c: Connection) -> Outcome:
         book = ledger.open_books(c, [GAME])[GAME]
         outcome = operation(c, book)
         ledger.write(c, book)
@@ -54,7 +55,7 @@ def doing(operation: Operation) -> Callable[[Connection], Traded | Refusal | Non
     return job
 
 
-def do(database: Database, operation: Operation) -> Traded | Refusal | None:
+def do(database: Database, operation: Operation) -> Outcome:
     """One operation, committed."""
     with database.write() as c:
         return doing(operation)(c)
@@ -62,7 +63,7 @@ def do(database: Database, operation: Operation) -> Traded | Refusal | None:
 
 def put_up(database: Database, offer: Offer = OFFER) -> Listing:
     """A listing."""
-    traded = do(database, lambda c, book: market.put_up(c, book, offer, BY, NOW))
+    traded = do(database, lambda c, book: desks.decide(c, book, PutUp(offer, BY), NOW))
     assert isinstance(traded, Traded)
     return traded.listing
 
@@ -81,7 +82,7 @@ def test_a_listing_from_escrow_to_sale(database_url: str) -> None:
         listing = put_up(database)
         held = database.read_now(lambda c: all_balances(c, GAME))
         assert (held["player:ann", "item:sword"], held["escrow:ann", "item:sword"]) == (4, 2)
-        sold = do(database, lambda c, book: market.buy(c, book, listing.listing_id, "bob", BY, NOW + 999))
+        sold = do(database, lambda c, book: desks.decide(c, book, Buy(listing.listing_id, "bob", BY), NOW + 999))
         assert isinstance(sold, Traded)
         assert database.read_now(lambda c: market.read(c, GAME, listing.listing_id)) == sold.listing
         assert (sold.listing.state, sold.listing.buyer, sold.listing.closed_at_ms) == (State.SOLD, "bob", NOW + 999)
@@ -90,8 +91,8 @@ def test_a_listing_from_escrow_to_sale(database_url: str) -> None:
         assert (gold, after["tax", "currency:gold"]) == ({"ann": 48, "bob": 150}, 2)
         assert after["player:bob", "item:sword"] == 2
         for operation in (
-            lambda c, book: market.buy(c, book, listing.listing_id, "eve", BY, NOW),
-            lambda c, book: market.cancel(c, book, listing.listing_id, "ann", BY, NOW),
+            lambda c, book: desks.decide(c, book, Buy(listing.listing_id, "eve", BY), NOW),
+            lambda c, book: desks.decide(c, book, Cancel(listing.listing_id, "ann", BY), NOW),
         ):
             assert code(do(database, operation)) == "LISTING_CLOSED"
         database.read_now(lambda c: check_ledger(c, GAME))
@@ -105,19 +106,19 @@ def test_what_the_market_refuses_changes_nothing(database_url: str) -> None:
         one = put_up(database).listing_id
         before = database.read_now(lambda c: all_balances(c, GAME))
         for operation, expected in (
-            (lambda c, b: market.put_up(c, b, OFFER._replace(item_id="none"), BY, NOW), "ITEM_UNKNOWN"),
-            (lambda c, b: market.put_up(c, b, OFFER._replace(item_id="ring"), BY, NOW), "ITEM_SOULBOUND"),
-            (lambda c, b: market.put_up(c, b, OFFER._replace(currency_id="none"), BY, NOW), "CURRENCY_UNKNOWN"),
-            (lambda c, b: market.put_up(c, b, OFFER._replace(quantity=5), BY, NOW), "INSUFFICIENT_ITEMS"),
-            (lambda c, b: market.buy(c, b, "none", "bob", BY, NOW), "LISTING_UNKNOWN"),
-            (lambda c, b: market.buy(c, b, one, "ann", BY, NOW), "SELF_PURCHASE"),
-            (lambda c, b: market.buy(c, b, one, "nobody", BY, NOW), "PLAYER_UNKNOWN"),
-            (lambda c, b: market.buy(c, b, one, "bob", BY, NOW + 1_000), "LISTING_EXPIRED"),
-            (lambda c, b: market.cancel(c, b, "none", "ann", BY, NOW), "LISTING_UNKNOWN"),
-            (lambda c, b: market.cancel(c, b, one, "bob", BY, NOW), "NOT_THE_SELLER"),
+            (lambda c, b: desks.decide(c, b, PutUp(OFFER._replace(item_id="none"), BY), NOW), "ITEM_UNKNOWN"),
+            (lambda c, b: desks.decide(c, b, PutUp(OFFER._replace(item_id="ring"), BY), NOW), "ITEM_SOULBOUND"),
+            (lambda c, b: desks.decide(c, b, PutUp(OFFER._replace(currency_id="none"), BY), NOW), "CURRENCY_UNKNOWN"),
+            (lambda c, b: desks.decide(c, b, PutUp(OFFER._replace(quantity=5), BY), NOW), "INSUFFICIENT_ITEMS"),
+            (lambda c, b: desks.decide(c, b, Buy("none", "bob", BY), NOW), "LISTING_UNKNOWN"),
+            (lambda c, b: desks.decide(c, b, Buy(one, "ann", BY), NOW), "SELF_PURCHASE"),
+            (lambda c, b: desks.decide(c, b, Buy(one, "nobody", BY), NOW), "PLAYER_UNKNOWN"),
+            (lambda c, b: desks.decide(c, b, Buy(one, "bob", BY), NOW + 1_000), "LISTING_EXPIRED"),
+            (lambda c, b: desks.decide(c, b, Cancel("none", "ann", BY), NOW), "LISTING_UNKNOWN"),
+            (lambda c, b: desks.decide(c, b, Cancel(one, "bob", BY), NOW), "NOT_THE_SELLER"),
         ):
             assert code(do(database, operation)) == expected
-        assert do(database, lambda c, b: market.expire(c, b, one, EXPIRY, NOW + 999)) is None
+        assert code(do(database, lambda c, b: desks.decide(c, b, Expire(one, EXPIRY), NOW + 999))) == "LISTING_CLOSED"
         assert database.read_now(lambda c: all_balances(c, GAME)) == before
 
 
@@ -127,7 +128,7 @@ def test_the_list_shows_what_can_be_bought_newest_first(database_url: str) -> No
         with database.write() as c:
             found_market(c)
         for n in range(3):
-            do(database, lambda c, b, n=n: market.put_up(c, b, OFFER._replace(quantity=1), BY, NOW + n))  # type: ignore[misc]
+            do(database, lambda c, b, n=n: desks.decide(c, b, PutUp(OFFER._replace(quantity=1), BY), NOW + n))  # type: ignore[misc]
         endless = put_up(database, OFFER._replace(quantity=1, expires_at_ms=None))
         shown = database.read_now(lambda c: market.open_listings(c, GAME, NOW, 9, None))
         assert [one.listing_id for one in shown] == sorted((one.listing_id for one in shown), reverse=True)
@@ -139,7 +140,7 @@ def test_the_list_shows_what_can_be_bought_newest_first(database_url: str) -> No
         due = database.read_now(lambda c: market.due(c, NOW + 1_000, 9))
         assert {one for _, one in due} == {one.listing_id for one in shown} - {endless.listing_id}
         for _, one in due:
-            expired = do(database, lambda c, b, one=one: market.expire(c, b, one, EXPIRY, NOW + 1_000))  # type: ignore[misc]
+            expired = do(database, lambda c, b, one=one: desks.decide(c, b, Expire(one, EXPIRY), NOW + 1_000))  # type: ignore[misc]
             assert isinstance(expired, Traded)
         assert database.read_now(lambda c: market.due(c, NOW + 1_000, 9)) == []
         database.read_now(lambda c: check_ledger(c, GAME))
@@ -149,12 +150,12 @@ def test_of_all_who_want_a_listing_one_gets_it(database_url: str) -> None:
     """Buy, buy, cancel and expire at once, from two processes' writers, thirty times: one outcome each."""
     rounds = 30
 
-    async def race(writers: Sequence[Writer], listing_id: str) -> list[Traded | Refusal | None]:
+    async def race(writers: Sequence[Writer], listing_id: str) -> list[Outcome]:
         wanted: list[Operation] = [
-            lambda c, b: market.buy(c, b, listing_id, "bob", BY, NOW),
-            lambda c, b: market.buy(c, b, listing_id, "eve", BY, NOW),
-            lambda c, b: market.cancel(c, b, listing_id, "ann", BY, NOW),
-            lambda c, b: market.expire(c, b, listing_id, EXPIRY, NOW + 1_000),
+            lambda c, b: desks.decide(c, b, Buy(listing_id, "bob", BY), NOW),
+            lambda c, b: desks.decide(c, b, Buy(listing_id, "eve", BY), NOW),
+            lambda c, b: desks.decide(c, b, Cancel(listing_id, "ann", BY), NOW),
+            lambda c, b: desks.decide(c, b, Expire(listing_id, EXPIRY), NOW + 1_000),
         ]
         jobs = [writers[n % 2].run(doing(operation)) for n, operation in enumerate(wanted)]
         return list(await asyncio.gather(*jobs))
