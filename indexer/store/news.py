@@ -6,7 +6,7 @@ Touches the database on the connection it is given.
 import asyncio
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, select
 
 from indexer.events import Mark
 from indexer.state import State
@@ -16,13 +16,7 @@ from indexer.store.ledger import BUILT
 from indexer.store.tables import boards, chain, games
 from indexer.stream_ring import Told
 from indexer.tail import News
-from relay.store.engine import Database
-
-
-def one_picture(connection: Connection) -> None:
-    """Let every query of this transaction see the same commits; must be its first statement."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+from relay.store.engine import Database, one_picture
 
 
 def view(connection: Connection, names: Mapping[bytes, str]) -> load.Loaded | None:

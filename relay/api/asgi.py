@@ -68,8 +68,8 @@ class Api:
         ordered = sorted(places.values(), key=lambda place: "{" in place.path)
         self._router = Router(
             [
-                *(Route(place.path, place) for place in ordered),
-                *(WebSocketRoute(place.path, place) for place in ordered if place.has_socket),
+                *(Route(place.route, place) for place in ordered),
+                *(WebSocketRoute(place.route, place) for place in ordered if place.has_socket),
                 *routes,
             ],
             redirect_slashes=False,
@@ -222,6 +222,12 @@ class _Place:
     def has_socket(self) -> bool:
         """Whether a WebSocket is here."""
         return any(operation.socket for operation in self.methods.values())
+
+    @property
+    def route(self) -> str:
+        """The path as Starlette's router takes it."""
+        spanning = any(operation.spanning for operation in self.methods.values())
+        return self.path.replace("}", ":path}") if spanning else self.path
 
     def add(self, operation: Operation) -> None:
         """Declare one more method here."""

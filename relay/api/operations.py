@@ -142,7 +142,8 @@ class Operation:
     ASGI of a WebSocket, not accepted yet; what it raises before accepting is answered as to any other request.
     `roles` None means open; a key that is presented is checked all the same. With `guests` there may be no key at all:
     the endpoint asks the game whether it takes anonymous callers. A key in the operation's `secret_header`
-    is as good as a bearer key, if it is a server's.
+    is as good as a bearer key, if it is a server's. With `spanning` the path's parameter is an id that may hold
+    slashes.
     """
 
     method: str
@@ -167,3 +168,4 @@ class Operation:
     guests: bool = False
     secret_header: bytes | None = None  # lower-case name of a header that may bring a server key instead
     operation_id: str = ""
+    spanning: bool = False

@@ -94,6 +94,12 @@ class Database:
         self.engine.dispose()
 
 
+def one_picture(connection: Connection) -> None:
+    """Let every query of this transaction see the same commits; must be its first statement."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+
+
 def open_database(url: str) -> Database:
     """Open `url` (`sqlite:///path` or `postgresql://…`, driver psycopg 3); creates no tables.
 

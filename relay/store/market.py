@@ -5,12 +5,15 @@ seller who cancels and the expiry, in any number of processes, one finds the lis
 decided by `relay.economy.trades`.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, text, update
 
 from relay.economy.market import Listing, State
 from relay.store.catalog_tables import market_listings
+
+# A literal, because both databases use a partial index only for its own words.
+IS_OPEN = text("market_listings.state = 'open'")
 
 _COLUMNS = [market_listings.c[name] for name in Listing._fields]
 _T = market_listings.c
@@ -20,6 +23,7 @@ _CLOSE = (
     .where(_T.game_id == bindparam("of_game"), _T.listing_id == bindparam("of_listing"), _T.state == State.OPEN)
     .values(state=bindparam("to_state"), buyer=bindparam("to_buyer"), closed_at_ms=bindparam("at_ms"))
 )
+ALL: Mapping[str, str] = {}  # every listing is wanted
 
 
 def find(c: Connection, game_id: str, listing_ids: Collection[str]) -> dict[str, Listing]:
@@ -59,14 +63,19 @@ def due(c: Connection, now_ms: int, limit: int) -> list[tuple[str, str]]:
 
     To be expired (`relay.economy.trades.Expire`) after `open_books` of all their games at once.
     """
-    over = (_T.state == State.OPEN, _T.expires_at_ms.is_not(None), _T.expires_at_ms <= now_ms)
+    over = (IS_OPEN, _T.expires_at_ms.is_not(None), _T.expires_at_ms <= now_ms)
     query = select(_T.game_id, _T.listing_id).where(*over).order_by(_T.expires_at_ms, _T.listing_id).limit(limit)
     return [(row.game_id, row.listing_id) for row in c.execute(query)]
 
 
-def open_listings(c: Connection, game_id: str, now_ms: int, limit: int, before: str | None) -> list[Listing]:
-    """Return at most `limit` listings that can be bought, newest first, with ids below `before` (None: any)."""
-    query = select(*_COLUMNS).where(_T.game_id == game_id, _T.state == State.OPEN)
+def open_listings(
+    c: Connection, game_id: str, now_ms: int, limit: int, before: str | None, wanted: Mapping[str, str] = ALL
+) -> list[Listing]:
+    """Return at most `limit` listings that can be bought, newest first, with ids below `before` (None: any).
+
+    `wanted`: what they are to have as item_id, seller or currency_id.
+    """
+    query = select(*_COLUMNS).where(_T.game_id == game_id, IS_OPEN, *(_T[name] == it for name, it in wanted.items()))
     query = query.where(_T.expires_at_ms.is_(None) | (_T.expires_at_ms > now_ms))
     if before is not None:
         query = query.where(_T.listing_id < before)

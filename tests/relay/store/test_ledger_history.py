@@ -86,7 +86,7 @@ def paged(c: Connection, wanted: History, limit: int) -> Iterator[list[str]]:
 
 
 def test_a_list_is_what_looking_at_every_transaction_finds(database_url: str) -> None:
-    """Each combination of filters, in pages: nothing twice, nothing left out; lines repeat, and the clock steps back."""
+    """Each combination of filters, in pages: nothing twice or left out; lines repeat, and the clock steps back."""
     with ledger_at(database_url) as database, database.write() as c:
         told = played(c, 120)
         spans = ((None, None), (told[30].at_ms, told[80].at_ms), (told[40].at_ms, None), (None, told[61].at_ms))
