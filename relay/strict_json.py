@@ -7,7 +7,9 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, TypeVar, get_args, get_origin
+from itertools import chain, islice
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -91,11 +93,11 @@ def explain(kind: Any, body: bytes, message: str) -> PayloadError:
         parsed = _loads(body)
     except (ValueError, RecursionError) as error:
         return _unreadable(error)
-    fields = [*_duplicates(parsed, ""), *_wrong(kind, parsed, "")]
+    fields = list(islice(chain(_duplicates(parsed, ""), _wrong(kind, parsed, "")), FIELD_ERRORS_MAX))
     if not fields:  # the decoder is stricter than the walk (a lone surrogate, for one)
         fields = [FieldError("", "FIELD_INVALID", message.split(" - at ", maxsplit=1)[0])]
     detail = "The body is not of the expected shape: " + fields[0].detail
-    return PayloadError(detail, fields[:FIELD_ERRORS_MAX])
+    return PayloadError(detail, fields)
 
 
 def pointer_step(step: str | int) -> str:
@@ -150,6 +152,10 @@ def _duplicates(value: Any, pointer: str, depth: int = 0) -> Iterator[FieldError
 
 
 def _wrong(kind: Any, value: Any, pointer: str) -> Iterator[FieldError]:
+    line = _line(kind)
+    if line is not None and isinstance(value, list):
+        yield from _wrong_lines(kind, line, value, pointer)
+        return
     struct = next((option for option in (kind, *get_args(kind)) if _is_struct(option)), None)
     if struct is None or not isinstance(value, dict):
         if kind is not msgspec.Raw:
@@ -165,6 +171,24 @@ def _wrong(kind: Any, value: Any, pointer: str) -> Iterator[FieldError]:
         if name not in known:
             shown = _shown(name)
             yield FieldError(pointer + pointer_step(shown), "FIELD_UNKNOWN", f"`{shown}` is not a field here")
+
+
+def _wrong_lines(kind: Any, line: Any, items: list[Any], pointer: str) -> Iterator[FieldError]:
+    sound = True
+    for at, item in enumerate(items):
+        if any(_unconvertible(line, item, "")):
+            sound = False
+            yield from _wrong(line, item, pointer + pointer_step(at))
+    if sound:
+        yield from _unconvertible(kind, items, pointer)
+
+
+def _line(kind: Any) -> Any:
+    """Return the Struct that each item of a list is; None for any other kind."""
+    if get_origin(kind) in (list, tuple):
+        return next((item for item in get_args(kind) if _is_struct(item)), None)
+    options = get_args(kind) if get_origin(kind) in (Annotated, Union, UnionType) else ()
+    return next((line for line in map(_line, options) if line is not None), None)
 
 
 def _is_struct(kind: Any) -> bool:

@@ -23,6 +23,7 @@ class Inner(Request, frozen=True):
 class Outer(Request, frozen=True):
     inner: Inner
     note: str | UnsetType | None = UNSET
+    lines: Annotated[tuple[Inner, ...], Meta(max_length=3)] | UnsetType = UNSET
 
 
 DECODER = msgspec.json.Decoder(Outer)
@@ -44,6 +45,10 @@ def refused(body: bytes) -> PayloadError:
         ('{"inner":{"score":1,"score":1,"gameTime":1}}', {"/inner/score"}),
         ('{"inner":{"score":1,"gameTime":1},"a/b~c":1}', {"/a~1b~0c"}),
         ("{}", {"/inner"}),
+        ('{"inner":{"score":1,"gameTime":1},"lines":[{"score":1,"gameTime":1},{"score":11,"x":0},5]}',
+         {"/lines/1/score", "/lines/1/gameTime", "/lines/1/x", "/lines/2"}),
+        ('{"inner":{"score":1,"gameTime":1},"lines":[' + ",".join(['{"score":1,"gameTime":1}'] * 4) + "]}", {"/lines"}),
+        ('{"inner":{"score":1,"gameTime":1},"lines":{}}', {"/lines"}),
         ("[]", {""}),
         ('{"inner":[1]}', {"/inner"}),
         ('{"inner":{"score":1,"gameTime":1},"note":"\\ud800"}', {""}),
@@ -82,6 +87,14 @@ def test_many_repeated_keys_cost_little() -> None:
     started = time.perf_counter()
     assert {field.code for field in refused(body).fields} == {"FIELD_REPEATED"}
     assert time.perf_counter() - started < 1
+
+
+def test_many_wrong_lines_cost_little() -> None:
+    """As many as fit into a body: the first twenty things wrong are named, and no more are looked for."""
+    inner = '{"score":1,"gameTime":1}'
+    for line in ("{}", "[]", '{"score":1,"gameTime":1}'):
+        body = f'{{"inner":{inner},"lines":[{",".join([line] * (250_000 // (len(line) + 1)))}]}}'.encode()
+        assert 1 <= len(refused(body).fields) <= 20
 
 
 KEYS = ["inner", "note", "score", "gameTime", "events", "other"]
