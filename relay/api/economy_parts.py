@@ -148,15 +148,18 @@ def credential_of(call: Call) -> Credential:
 
 
 def claim_of(call: Call, route: str, game_id: str) -> Claim | None:
-    """Return what the request's idempotency key stands for: the whole body. None without a key.
+    """Return what the request's idempotency key stands for: the whole body but for the key. None without one.
 
     Raises:
         CallerError: IDEMPOTENCY_KEY_INVALID.
     """
-    key = idempotency_key(call.headers.get(b"idempotency-key"), getattr(call.body, "idempotency_key", None) or None)
+    body, field = call.body, getattr(call.body, "idempotency_key", None)
+    key = idempotency_key(call.headers.get(b"idempotency-key"), field or None)
     if key is None:
         return None
-    said = _encoder.encode([sorted(call.path.items()), call.body])
+    if field is not None:  # a retry may bring the key in its header instead
+        body = msgspec.structs.replace(body, idempotency_key=None)
+    said = _encoder.encode([sorted(call.path.items()), body])
     return Claim(scope_of(game_id, credential_of(call).role, route, key), hashlib.sha256(said).digest())
 
 

@@ -3,7 +3,7 @@
 The only SQL on `amount_windows`; `limit_windows` through the intake's store. Exact over replicas: a player's windows of
 an action are locked before the clock is read, and until the commit. One group of a writer is one gate:
 
-    gate = Gate(connection, intake_store(database), attempts, economy_config.in_force(connection, games))
+    gate = Gate(connection, intake_store(database), places, economy_config.in_force(connection, games))
     for attempt in attempts:
         ruling = gate.rule(attempt)              # refused: answer ruling.refusal (429 and Retry-After, or 422)
         ...                                      # execute; then, if it took effect:
@@ -32,7 +32,9 @@ from relay.store.intake_rows import IntakeStore, WindowRow
 SWEEP_ROWS = 5_000
 
 
-class _Place(NamedTuple):
+class Place(NamedTuple):
+    """Whose windows: a player's, of one action in one game."""
+
     game_id: str
     action: str
     player: str
@@ -42,34 +44,33 @@ class Gate:
     """The guard of one group of operations, in one transaction. `now_ms`: the database's clock under the locks."""
 
     def __init__(
-        self, c: Connection, store: IntakeStore, attempts: Iterable[Attempt], configs: Mapping[str, EconomyConfig]
+        self, c: Connection, store: IntakeStore, places: Iterable[Place], configs: Mapping[str, EconomyConfig]
     ) -> None:
         self._c, self._store, self._configs = c, store, configs
         self._flags: list[Flag] = []
-        self._rates: dict[_Place, Window] = {}
-        self._moved: dict[_Place, dict[str, Moved]] = {}
-        self._touched: set[tuple[_Place, str]] = set()
-        wanted: dict[tuple[str, str], dict[str, set[str]]] = {}
-        for one in attempts:
-            if configs[one.game_id].enabled:
-                players = wanted.setdefault((one.game_id, one.action), {})
-                players.setdefault(one.player, set()).update(one.amounts)
+        self._rates: dict[Place, Window] = {}
+        self._moved: dict[Place, dict[str, Moved]] = {}
+        self._touched: set[tuple[Place, str]] = set()
+        wanted: dict[tuple[str, str], set[str]] = {}
+        for game_id, action, player in places:
+            if configs[game_id].enabled:
+                wanted.setdefault((game_id, action), set()).add(player)
         for (game_id, action), players in sorted(wanted.items()):
             self._lock(game_id, action, players)
         self.now_ms = store.now_ms(c)
 
     def rule(self, attempt: Attempt) -> Ruling:
-        """Rule on one of the attempts, in the order in which they are to count."""
-        place = _place(attempt)
-        rate, moved = self._rates.get(place) or limits.empty(), self._moved.get(place, {})
+        """Rule on an attempt at one of the places, in the order in which they are to count."""
+        place = place_of(attempt)
+        rate, moved = self._rates.get(place) or limits.empty(), self._moved_at(place, attempt)
         ruling = gate.rule(attempt, self._configs[attempt.game_id], rate, moved, self.now_ms)
         self._flags += ruling.flags
         return ruling
 
     def executed(self, attempt: Attempt) -> None:
         """Count what an admitted attempt moved."""
-        place, config = _place(attempt), self._configs[attempt.game_id]
-        gate.executed(attempt, config, self._moved.get(place, {}), self.now_ms)
+        place, config = place_of(attempt), self._configs[attempt.game_id]
+        gate.executed(attempt, config, self._moved_at(place, attempt), self.now_ms)
         if config.enabled and config.amount_limit(attempt.action) is not None:
             self._touched |= {(place, currency_id) for currency_id in attempt.amounts}
 
@@ -89,21 +90,24 @@ class Gate:
             self._save_amounts()
         raise_flags(self._c, self._flags, self.now_ms)
 
-    def _lock(self, game_id: str, action: str, players: Mapping[str, set[str]]) -> None:
+    def _moved_at(self, place: Place, attempt: Attempt) -> dict[str, Moved]:
+        moved = self._moved.setdefault(place, {})
+        for currency_id in attempt.amounts:
+            moved.setdefault(currency_id, amounts.empty())
+        return moved
+
+    def _lock(self, game_id: str, action: str, players: Iterable[str]) -> None:
         subjects = sorted(player.encode() for player in players)
         for subject, row in self._store.lock_windows(self._c, game_id, action, subjects).items():
-            self._rates[_Place(game_id, action, subject.decode())] = limits.unpack(row.admitted, row.refused)
+            self._rates[Place(game_id, action, subject.decode())] = limits.unpack(row.admitted, row.refused)
         if self._configs[game_id].amount_limit(action) is None:
             return
-        for player, currencies in players.items():
-            self._moved[_Place(game_id, action, player)] = {one: amounts.empty() for one in currencies}
         a = amount_windows.c
         columns = (a.subject, a.currency_id, a.at_ms, a.amounts)
         query = select(*columns).where(a.game_id == game_id, a.action == action, a.subject.in_(subjects))
         for subject, currency_id, at_ms, moved in self._c.execute(query):
-            place = _Place(game_id, action, bytes(subject).decode())
-            if currency_id in self._moved[place]:
-                self._moved[place][currency_id] = amounts.unpack(bytes(at_ms), bytes(moved))
+            place = Place(game_id, action, bytes(subject).decode())
+            self._moved.setdefault(place, {})[currency_id] = amounts.unpack(bytes(at_ms), bytes(moved))
 
     def _save_amounts(self) -> None:
         rows = []
@@ -127,8 +131,9 @@ def sweep_amounts(c: Connection, before_ms: int) -> int:
     return len(gone)
 
 
-def _place(attempt: Attempt) -> _Place:
-    return _Place(attempt.game_id, attempt.action, attempt.player)
+def place_of(attempt: Attempt) -> Place:
+    """Return whose windows an attempt counts in."""
+    return Place(attempt.game_id, attempt.action, attempt.player)
 
 
 def _upsert(c: Connection) -> Any:

@@ -16,7 +16,7 @@ from relay.economy import entries
 from relay.economy.drafts import By, Draft, reversal
 from relay.economy.ledger import GENESIS, Balance, Book, Posted, Refusal, Transaction, touched
 from relay.ids import new_ids
-from relay.store import ledger_rows
+from relay.store import ledger_rows, tallies
 from relay.store.economy_tables import economy_currencies, economy_players, ledger_heads, ledger_transactions
 from relay.store.ledger_view import parsed, transaction
 
@@ -82,6 +82,7 @@ def write(c: Connection, book: Book) -> None:
     book.stored |= first.keys()
     head = {"next_sequence": book.sequence, "head": book.head}
     c.execute(update(ledger_heads).where(ledger_heads.c.game_id == book.game_id).values(head))
+    tallies.add_supply(c, book.game_id, [made for made, _, _ in book.added])
     book.added.clear()
 
 

@@ -13,7 +13,7 @@ from relay.guard.gate import Attempt, Ruling
 from relay.store import migrate
 from relay.store.engine import Database, open_database
 from relay.store.flags import FlagFilter, list_flags
-from relay.store.gate import Gate, sweep_amounts
+from relay.store.gate import Gate, place_of, sweep_amounts
 from relay.store.guard_tables import amount_windows
 from relay.store.intake import intake_store
 from relay.store.tables import limit_windows
@@ -44,7 +44,7 @@ def group(database: Database, attempts: list[Attempt], configs: dict[str, Econom
     """Rule on attempts in one transaction; those admitted are executed."""
     rulings = []
     with database.write() as connection:
-        gate = Gate(connection, intake_store(database), attempts, configs or settings())
+        gate = Gate(connection, intake_store(database), map(place_of, attempts), configs or settings())
         for one in attempts:
             ruling = gate.rule(one)
             if ruling.admit:
@@ -122,7 +122,7 @@ def test_within_one_group_each_attempt_sees_those_before_it(database: Database) 
 def test_a_group_that_is_rolled_back_consumed_nothing(database: Database) -> None:
     def lost() -> None:
         with database.write() as connection:
-            gate = Gate(connection, intake_store(database), [attempt()] * 60, settings())
+            gate = Gate(connection, intake_store(database), [place_of(attempt())], settings())
             assert all(gate.rule(attempt()).admit for _ in range(60))
             gate.save()
             raise ZeroDivisionError
