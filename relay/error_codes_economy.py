@@ -93,6 +93,24 @@ ECONOMY_PROBLEMS: dict[str, Problem] = {
         422, "Client seed invalid", "`clientSeed` is empty or 1 to 128 printable characters without spaces at its ends."
     ),
     "ROLL_UNKNOWN": Problem(404, "Roll unknown", "The game has no roll with this id."),
+    "NOT_ANCHORED_YET": Problem(
+        409,
+        "Not anchored yet",
+        "No final checkpoint covers the transaction yet. Checkpoints are made every few minutes and are final once the "
+        "chain is sure of them: ask again. `GET /api/audit/checkpoints` shows how far they are.",
+    ),
+    "CHECKPOINT_UNKNOWN": Problem(404, "Checkpoint unknown", "There is no checkpoint with this id."),
+    "CHECKPOINT_NOT_FINAL": Problem(
+        409,
+        "Checkpoint not final",
+        "Only final checkpoints of one game are proved to be of one ledger. `GET /api/audit/checkpoints` shows states.",
+    ),
+    "LEDGER_CONTRADICTED": Problem(
+        503,
+        "Ledger contradicted",
+        "What is in the database is not what was anchored on the chain: somebody changed it, or it is an old copy. "
+        "There is nothing to prove until the operator has restored the right one; an audit flag tells so.",
+    ),
     "LISTING_UNKNOWN": Problem(404, "Listing unknown", "The marketplace has no listing with this id."),
     "LISTING_CLOSED": Problem(
         409, "Listing closed", "The listing was sold, cancelled or has expired already. Nothing was booked."

@@ -18,8 +18,11 @@ from typing import NamedTuple
 
 from relay.contract_anchors import Anchored
 from relay.economy.merkle import Frontier, leaf_hash
+from relay.flag_kinds import ANCHOR_KINDS
+from relay.guard.flags import Flag
 from relay.outbox.batches import remaining_ms
 
+CODE = "LEDGER_CONTRADICTED"
 MISSING = "a log of an anchor is missing: the next one that the endpoint shows begins at entry {}, not at {}"
 
 
@@ -136,3 +139,9 @@ def first_disproved(bodies: Iterable[bytes], checkpoints: Sequence[Checkpoint]) 
         if frontier.size != checkpoint.size or frontier.root != checkpoint.root:
             return checkpoint
     return None
+
+
+def contradiction(game_id: str, why: str) -> Flag:
+    """Return the flag of a game whose ledger is not the one that was anchored."""
+    severity = ANCHOR_KINDS[CODE].severity
+    return Flag(game_id, None, "anchor", CODE, severity, why, "economy", game_id, {"action": "anchor"})

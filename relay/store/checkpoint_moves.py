@@ -10,10 +10,8 @@ from functools import partial
 from sqlalchemy import Connection, and_, select, text, update
 
 from relay.contract_anchors import Anchored
-from relay.economy.checkpoints import OPEN, Checkpoint, Comparison, State, compare
+from relay.economy.checkpoints import OPEN, Checkpoint, Comparison, State, compare, contradiction
 from relay.economy.merkle import tree_head
-from relay.flag_kinds import ANCHOR_KINDS
-from relay.guard.flags import Flag
 from relay.ids import new_id
 from relay.store.checkpoint_tables import checkpoints
 from relay.store.checkpoints import anchored_size
@@ -26,7 +24,6 @@ from relay.store.outbox import Move, SealConflictError
 IS_OPEN = text("checkpoints.state IN ('waiting', 'queued', 'sent', 'included')")
 
 SUPERSEDED = "the contract holds another checkpoint of this ledger: the next begins where that ends"
-CODE = "LEDGER_CONTRADICTED"
 
 
 class CheckpointRows:
@@ -135,7 +132,7 @@ def take_over(game_id: str, comparison: Comparison) -> Move:
         nowhere = {"tx_hash": None, "block_number": None, "resolved_at_ms": now_ms}
         if comparison.contradiction is not None:
             _set(c, rest, OPEN, state="contradicted", detail=comparison.contradiction, **nowhere)
-            raise_flags(c, [_flag(game_id, comparison.contradiction)], now_ms)
+            raise_flags(c, [contradiction(game_id, comparison.contradiction)], now_ms)
         else:
             _set(c, rest, OPEN, state="superseded", detail=SUPERSEDED, **nowhere)
 
@@ -167,8 +164,3 @@ def _set(c: Connection, ids: Sequence[str], was: Sequence[State], **values: obje
 
 def _names(states: Sequence[State]) -> list[str]:
     return [state.value for state in states]
-
-
-def _flag(game_id: str, why: str) -> Flag:
-    severity = ANCHOR_KINDS[CODE].severity
-    return Flag(game_id, None, "anchor", CODE, severity, why, "economy", game_id, {"action": "anchor"})

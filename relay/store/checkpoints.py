@@ -12,7 +12,15 @@ from sqlalchemy import Connection, func, select, text
 from relay.contract import EconomyAnchored, game_key
 from relay.contract_anchors import Anchored
 from relay.economy.checkpoints import OPEN, Cadence, Checkpoint, State, first_disproved, is_due
-from relay.economy.merkle import consistency_proof, inclusion_proof, leaf_hash, tree_head
+from relay.economy.merkle import (
+    ProofError,
+    check_consistency,
+    check_inclusion,
+    consistency_proof,
+    inclusion_proof,
+    leaf_hash,
+    tree_head,
+)
 from relay.economy.proofs import anchored_tree, consistency_document, inclusion_document
 from relay.ids import new_id
 from relay.store import ledger_view
@@ -91,6 +99,11 @@ def listed(c: Connection, game_id: str | None, before_id: str | None, limit: int
     return c.execute(query if before_id is None else query.where(p.id < before_id)).all()
 
 
+def game_of(c: Connection, checkpoint_id: str) -> str | None:
+    """Return whose ledger a checkpoint is of."""
+    return c.scalar(select(checkpoints.c.game_id).where(checkpoints.c.id == checkpoint_id))
+
+
 def prove_inclusion(c: Connection, where: Where, game_id: str, sequence: int) -> dict[str, Any]:
     """Return the proof that a transaction is in the first final checkpoint that covers it.
 
@@ -109,23 +122,39 @@ def prove_inclusion(c: Connection, where: Where, game_id: str, sequence: int) ->
     if leaf_hash(body) != node(0, sequence):
         raise LedgerChangedError(f"transaction {sequence} of game {game_id} is not the one that was anchored")
     path = inclusion_proof(sequence, found.size, node)
+    try:
+        check_inclusion(leaf_hash(body), sequence, found.size, path, found.event.merkle_root)
+    except ProofError as error:
+        raise LedgerChangedError(f"the tree of game {game_id} is not the one that was anchored: {error}") from None
     return inclusion_document(game_id, body, anchored_tree(*where, found), path)
 
 
-def prove_consistency(c: Connection, where: Where, game_id: str, earlier: str, later: str) -> dict[str, Any]:
+def prove_consistency(c: Connection, where: Where, game_id: str, earlier: str, later: str | None) -> dict[str, Any]:
     """Return the proof that the ledger of one final checkpoint (by id) begins with the ledger of another.
 
+    `later` None: the newest one.
+
     Raises:
-        NotAnchoredError: one of them is not final, or none of this game's; ValueError: the earlier is the larger.
+        NotAnchoredError: one of them is not final, or none of this game's.
+        LedgerChangedError: the tree is not the one that was anchored.
+        ValueError: the earlier is the larger.
     """
     p = checkpoints.c
+    if later is None:
+        newest = select(p.id).where(p.game_id == game_id, IS_FINAL).order_by(p.first_sequence.desc()).limit(1)
+        later = str(c.scalar(newest) or earlier)
     query = select(checkpoints).where(p.id.in_([earlier, later]), p.game_id == game_id, IS_FINAL)
     rows = {row.id: _anchored(row) for row in c.execute(query)}
     for named in (earlier, later):
         if named not in rows:
             raise NotAnchoredError(f"{named} is no final checkpoint of game {game_id}")
-    path = consistency_proof(rows[earlier].size, rows[later].size, nodes(c, game_id))
-    trees = (anchored_tree(*where, rows[earlier]), anchored_tree(*where, rows[later]))
+    before, after = rows[earlier], rows[later]
+    path = consistency_proof(before.size, after.size, nodes(c, game_id))
+    try:
+        check_consistency(before.size, after.size, path, before.event.merkle_root, after.event.merkle_root)
+    except ProofError as error:
+        raise LedgerChangedError(f"the tree of game {game_id} is not the one that was anchored: {error}") from None
+    trees = (anchored_tree(*where, before), anchored_tree(*where, after))
     return consistency_document(game_id, *trees, path)
 
 

@@ -19,6 +19,8 @@ from relay.seeds import day_of
 from relay.store import seeds
 from relay.store.catalog_tables import economy_crafts, economy_rolls, roll_rules
 
+COMMITTED = 2  # epochs at a time: each is committed to a day before
+
 
 def insert_rolls(c: Connection, made: Sequence[Roll]) -> None:
     """Add rolls, and the rules that they were decided by, each once."""
@@ -75,7 +77,12 @@ def commitments(c: Connection, game_id: str, now_ms: int) -> dict[int, bytes]:
     """
     epoch = day_of(now_ms)
     secret_of(c, game_id, epoch, now_ms)
-    found = {one: seeds.find(c, randomness.secret_name(game_id, one)) for one in (epoch, epoch + 1)}
+    return published(c, game_id, epoch)
+
+
+def published(c: Connection, game_id: str, epoch: int) -> dict[int, bytes]:
+    """Return the commitments to an epoch's and the next one's secrets by epoch, as far as they are made."""
+    found = {one: seeds.find(c, randomness.secret_name(game_id, one)) for one in range(epoch, epoch + COMMITTED)}
     return {one: secret.commitment for one, secret in found.items() if secret is not None}
 
 
