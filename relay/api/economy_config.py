@@ -4,6 +4,7 @@ Touches the database through `relay.store.economy_config`. An answer's settings 
 `configVersion` then says which version they are meant to follow.
 """
 
+import typing
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -38,23 +39,31 @@ from relay.strict_json import Request
 
 PATH = "/api/economy/config"
 VERSION_MAX = 2**31 - 1
-BESIDE = ("config_version", "reason", "idempotency_key")  # members of a request that are no settings
+BESIDE = ("configVersion", "reason", "idempotencyKey")  # members of a request that are no settings
 
 Whole = int | UnsetType | None
-ByAction = dict[str, int | None] | UnsetType | None
 Reason = Annotated[str, Meta(max_length=500, description="why; kept in the record of changes")]
 Version = Annotated[int, Meta(ge=0, le=VERSION_MAX, description="change only what is this version")]
+
+if typing.TYPE_CHECKING:  # what is made at run time is no type to a checker
+    ByAction = Any
+else:
+    ByAction = msgspec.defstruct(
+        "ByAction", [(action, Whole, UNSET) for action in (config.DEFAULT, *config.ACTIONS)], module=__name__,
+        namespace={"__doc__": "A number by action; `default` holds where an action is not named."},
+        frozen=True, forbid_unknown_fields=True, omit_defaults=True,
+    )  # fmt: skip
 
 
 class ConfigRequest(Request, frozen=True):
     """Settings. For PUT what is left out or null has its default; for PATCH what is left out stays, null resets."""
 
     enabled: bool | UnsetType | None = UNSET
-    rate_limits: ByAction = UNSET
+    rate_limits: ByAction | UnsetType | None = UNSET
     max_transaction_amount: Whole = UNSET
     laundering_threshold: Whole = UNSET
     velocity_multiplier: Whole = UNSET
-    amount_per_window: ByAction = UNSET
+    amount_per_window: ByAction | UnsetType | None = UNSET
     marketplace_tax_bps: Whole = UNSET
     config_version: Version | None = None
     reason: Reason = ""
@@ -128,9 +137,7 @@ class Configuration:
 
     async def _change(self, call: Call, to: Callable[[Document, Document], Document]) -> Answer:
         game_id, body = await self._parts.game_of(call), call.body
-        sent = {one.encode_name: getattr(body, one.name) for one in msgspec.structs.fields(body)
-                if one.name not in BESIDE}  # fmt: skip
-        asked = {name: value for name, value in sent.items() if value is not UNSET}
+        asked = {name: value for name, value in msgspec.to_builtins(body).items() if name not in BESIDE}
         actor, reason = credential_of(call).key_id, storable(body.reason)
 
         def make(c: Connection, now_ms: int) -> tuple[int, object]:
