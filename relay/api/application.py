@@ -13,6 +13,7 @@ import msgspec
 
 from relay.api.asgi import Api
 from relay.api.economy import economy_operations
+from relay.api.economy_metrics import economy_families
 from relay.api.economy_parts import EconomyParts
 from relay.api.encryption import EncryptionKeys
 from relay.api.flag_desk import FlagDesk
@@ -106,7 +107,7 @@ def application(
     sources = list(numbers)
     listed = list(operations)
     if relay is not None:
-        fetches = [*fetches, partial(families, relay.outbox)]
+        fetches = [*fetches, partial(families, relay.outbox), partial(economy_families, relay.economy)]
         listed = [*relay_operations(relay), *listed]
         games = relay.intake.games
         sources.append(lambda: _intake_numbers(relay.intake))
