@@ -39,8 +39,8 @@ ECONOMY_PROBLEMS: dict[str, Problem] = {
     "REFERENCE_EXISTS": Problem(
         409,
         "Reference exists",
-        "A transaction of the game carries this `reference` already: `transactionId` names it. References are never "
-        "forgotten. Use a new one for a new operation; nothing was booked.",
+        "The first operation with this `reference` is named by `transactionId`, or by `rollId` where it was a roll that "
+        "nothing came out of. References are never forgotten; nothing was booked.",
     ),
     "NOT_REVERSIBLE": Problem(
         409,

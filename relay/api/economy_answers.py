@@ -8,7 +8,7 @@ import msgspec
 from relay.api.economy_parts import enveloped
 from relay.api.operations import Headers
 from relay.api.problems import problem
-from relay.economy import entries, rolls
+from relay.economy import entries, randomness, rolls
 from relay.economy.desk import Cooling, Rolled, Traded
 from relay.economy.ledger import Posted, Transaction
 from relay.economy.ledger import Refusal as Refused
@@ -106,8 +106,10 @@ def _why(outcome: Ruled | Cooling | Refused) -> str:
 
 
 def _extra(outcome: Ruled | Cooling | Refused) -> dict[str, object]:
-    named = isinstance(outcome, Refused) and outcome.transaction_id is not None
-    return {"transactionId": outcome.transaction_id} if named and isinstance(outcome, Refused) else {}
+    first = outcome.first if isinstance(outcome, Refused) else None
+    if first is None:
+        return {}
+    return {"rollId" if randomness.parse_roll_id(first) else "transactionId": first}
 
 
 def _of_transaction(made: Transaction) -> OperationDocument:

@@ -39,6 +39,8 @@ class ProblemDocument(msgspec.Struct, frozen=True, rename="camel", omit_defaults
     checks: list[dict[str, str | int | None]] = []
     submission_id: str | None = None
     evidence_hash: str | None = None
+    transaction_id: str | None = None
+    roll_id: str | None = None
 
 
 def problem(error: FairscoreError, request_id: str) -> Answer:

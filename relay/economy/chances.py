@@ -46,9 +46,8 @@ class RollLoot:
 
     def names(self, names: Names) -> None:
         """The table with all that it rolls, and the epoch."""
-        names.players.add(self.wanted.external_id)
+        _common(names, self.wanted, self.by)
         names.tables.add(self.wanted.id)
-        names.rolls = True
 
     def drafts(self, desk: Desk) -> Sequence[Draft]:
         """Return the least and the most that can be booked."""
@@ -83,10 +82,9 @@ class Craft:
 
     def names(self, names: Names) -> None:
         """The recipe, when the player crafted by it, and the epoch."""
-        names.players.add(self.wanted.external_id)
+        _common(names, self.wanted, self.by)
         names.recipes.add(self.wanted.id)
         names.crafts.add(self.wanted[:2])
-        names.rolls = True
 
     def drafts(self, desk: Desk) -> Sequence[Draft]:
         """Return the least and the most that can be booked."""
@@ -140,8 +138,17 @@ def _roll(desk: Desk, wanted: Wanted, odds: _Odds, by: By) -> Rolled | Refusal:
             raise RuntimeError(f"a roll was drawn whose outcome cannot be booked: {outcome.detail}")
         posted = outcome
         roll = roll._replace(transaction_id=outcome.transaction.id)
+    else:
+        roll = roll._replace(reference=by.reference)
     desk.rolled(roll)  # (5)
     return Rolled(roll, posted)
+
+
+def _common(names: Names, wanted: Wanted, by: By) -> None:
+    """What every roll takes: who, the epoch, and the reference, which no booking may come to carry."""
+    names.players.add(wanted.external_id)
+    names.references.update([by.reference] if by.reference is not None else [])
+    names.rolls = True
 
 
 def _epoch(desk: Desk) -> Epoch:
@@ -156,6 +163,9 @@ def _checked(desk: Desk, wanted: Wanted, odds: _Odds, by: By) -> Refusal | None:
         return Refusal("CLIENT_SEED_INVALID", "clientSeed is at most 128 printable characters.")
     if wanted.external_id not in desk.book.players:
         return Refusal("PLAYER_UNKNOWN", f"The game has no player {wanted.external_id}.")
+    used = desk.book.used(by.reference)
+    if used is not None:
+        return used
     extremes = _extremes(desk, wanted, odds, by)
     return next((refusal for one in extremes if (refusal := desk.book.refusal(one)) is not None), None)
 

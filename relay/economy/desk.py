@@ -27,6 +27,7 @@ class Names:
     listings: set[str] = field(default_factory=set)
     crafts: set[tuple[str, str]] = field(default_factory=set)
     transactions: set[str] = field(default_factory=set)
+    references: set[str] = field(default_factory=set)
     rolls: bool = False
 
 
@@ -116,6 +117,8 @@ class Desk:
     def rolled(self, roll: Roll) -> None:
         """Keep a roll: the next one has the next number."""
         self.rolls.append(roll)
+        if roll.reference is not None:
+            self.book.references[roll.reference] = roll.roll_id
         self.next_number += 1
 
     def crafted(self, external_id: str, recipe_id: str) -> None:

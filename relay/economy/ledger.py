@@ -92,11 +92,11 @@ class Posted(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """Why nothing was booked: a code of `relay.error_codes_economy`, a sentence, and what was booked instead before."""
+    """Why nothing was booked: a code of `relay.error_codes_economy`, a sentence, the id of what is there already."""
 
     code: str
     detail: str
-    transaction_id: str | None = None
+    first: str | None = None
 
 
 def transaction_of(document: Mapping[str, Any]) -> Transaction:
@@ -153,7 +153,7 @@ class Book:
         stored: those of them that have a row.
         currencies: `maxBalance` by id, None where there is none; the ids that drafts name and the game has.
         players: the external ids that drafts name and the game has.
-        references: the transaction of each that drafts carry and the game has seen.
+        references: what each is of that was asked for and the game has seen: a transaction, or a roll without one.
         reversals: transactions that reverse others, by the id of the other.
         asked: (kind, id) of what the store was asked for already, whether or not it is there.
         added: what is to be written, in order.
@@ -206,6 +206,13 @@ class Book:
         """Return why a draft that reverses nothing would not be booked now; None where it would."""
         return self._unknown(draft) or self._impossible(draft)
 
+    def used(self, reference: str | None) -> Refusal | None:
+        """Return the refusal of a reference that was used; None where it was not, or there is none."""
+        first = None if reference is None else self.references.get(reference)
+        if first is None:
+            return None
+        return Refusal("REFERENCE_EXISTS", f"The reference {reference} is of {first}.", first)
+
     def changes(self) -> dict[Position, int]:
         """Return what each position gained or lost by everything that was added."""
         total: dict[Position, int] = {}
@@ -215,9 +222,9 @@ class Book:
         return total
 
     def _unknown(self, draft: Draft) -> Refusal | None:
-        if draft.reference is not None and draft.reference in self.references:
-            first = self.references[draft.reference]
-            return Refusal("REFERENCE_EXISTS", f"The reference {draft.reference} is of transaction {first}.", first)
+        refusal = self.used(draft.reference)
+        if refusal is not None:
+            return refusal
         for account, asset in draft.net:
             player, currency_id = entries.owner(account), entries.currency_of(asset)
             if player is not None and player not in self.players:

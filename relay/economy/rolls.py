@@ -64,7 +64,10 @@ class RollDocument(Request, frozen=True, tag_field="type", tag="fairscore-roll@1
 
 
 class Roll(NamedTuple):
-    """A roll as it was made; `yields` in the order of the draws, `transaction_id` None where nothing moved."""
+    """A roll as it was made; `yields` in the order of the draws, `transaction_id` None where nothing moved.
+
+    `reference` is the caller's own where there is no transaction to carry it.
+    """
 
     game_id: str
     number: RollNumber
@@ -74,6 +77,7 @@ class Roll(NamedTuple):
     rules: bytes
     yields: tuple[Yield, ...]
     transaction_id: str | None = None
+    reference: str | None = None
 
     @property
     def roll_id(self) -> str:

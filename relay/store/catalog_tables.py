@@ -91,8 +91,18 @@ economy_rolls = Table(
     Column("rules_hash", LargeBinary(32), nullable=False),
     Column("yields", LargeBinary, nullable=False),  # canonical JSON: [[asset, quantity], …]
     Column("transaction_id", Text),  # null: nothing came out, and nothing was taken
+    Column("reference", Text),  # the caller's own, where there is no transaction to carry it
     CheckConstraint("number >= 0", name="number"),
     ForeignKeyConstraint(["rules_hash"], ["roll_rules.hash"], name="fk_economy_rolls_rules_hash"),
+)
+
+Index(
+    "ix_economy_rolls_reference",
+    economy_rolls.c.game_id,
+    economy_rolls.c.reference,
+    unique=True,
+    sqlite_where=text("reference IS NOT NULL"),
+    postgresql_where=text("reference IS NOT NULL"),
 )
 
 # When a player crafted by a recipe last: its cooldown runs from then.

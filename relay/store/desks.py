@@ -30,6 +30,7 @@ def read(c: Connection, book: Book, names: Names, now_ms: int) -> Desk:
     desk = Desk(book, now_ms, lambda prefix: new_id(prefix, now_ms))
     book.players |= ledger.players(c, game_id, book.ask("player", names.players))
     book.currencies.update(ledger.currencies(c, game_id, book.ask("currency", names.currencies)))
+    ledger.learn_references(c, book, names.references)
     desk.listings = market.find(c, game_id, names.listings)
     desk.recipes = declared.find(c, game_id, Recipe, names.recipes)
     desk.tables = declared.loot_tables(c, game_id, names.tables)

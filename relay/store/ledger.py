@@ -15,8 +15,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from relay.economy import entries
 from relay.economy.drafts import By, Draft, reversal
 from relay.economy.ledger import GENESIS, Balance, Book, Posted, Refusal, Transaction, touched
+from relay.economy.randomness import RollNumber, roll_id
 from relay.ids import new_ids
 from relay.store import ledger_rows, tallies
+from relay.store.catalog_tables import economy_rolls
 from relay.store.economy_tables import economy_currencies, economy_players, ledger_heads, ledger_transactions
 from relay.store.ledger_view import parsed, transaction
 
@@ -58,15 +60,23 @@ def load(c: Connection, book: Book, drafts: Sequence[Draft]) -> None:
     book.players |= players(c, book.game_id, book.ask("player", owners - book.players))
     ids = {currency_id for _, asset in positions if (currency_id := entries.currency_of(asset)) is not None}
     book.currencies.update(currencies(c, book.game_id, book.ask("currency", ids)))
+    learn_references(c, book, {draft.reference for draft in drafts if draft.reference is not None})
     t = ledger_transactions.c
-    references = book.ask("reference", {draft.reference for draft in drafts if draft.reference is not None})
-    if references:
-        of_game = (t.game_id == book.game_id, t.reference.in_(references))
-        book.references |= {row.reference: row.id for row in c.execute(select(t.reference, t.id).where(*of_game))}
     undone = book.ask("reversal", {draft.reverses for draft in drafts if draft.reverses is not None})
     if undone:
         for row in c.execute(select(t.reverses, t.body).where(t.reverses.in_(undone))):
             book.reversals[row.reverses] = parsed(row.body)
+
+
+def learn_references(c: Connection, book: Book, references: Iterable[str]) -> None:
+    """Read into a book which of these references were used, and for what."""
+    wanted = sorted(book.ask("reference", references))
+    if wanted:
+        t, r = ledger_transactions.c, economy_rolls.c
+        booked = select(t.reference, t.id).where(t.game_id == book.game_id, t.reference.in_(wanted))
+        book.references |= {row.reference: row.id for row in c.execute(booked)}
+        rolled = select(r.reference, r.epoch, r.number).where(r.game_id == book.game_id, r.reference.in_(wanted))
+        book.references |= {row.reference: roll_id(RollNumber(row.epoch, row.number)) for row in c.execute(rolled)}
 
 
 def write(c: Connection, book: Book) -> None:

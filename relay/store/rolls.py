@@ -113,6 +113,7 @@ def _row(roll: Roll, rules_hash: bytes) -> dict[str, Any]:
         "rules_hash": rules_hash,
         "yields": canonical([list(one) for one in roll.yields]),
         "transaction_id": roll.transaction_id,
+        "reference": roll.reference,
     }
 
 

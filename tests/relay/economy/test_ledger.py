@@ -113,7 +113,7 @@ def test_a_reference_is_used_once_within_a_group_too() -> None:
     granted = drafts.grant("ann", "gold", 1, BY)
     assert isinstance(book.record(granted, "txn_1", 1), Posted)
     refused = book.record(granted, "txn_2", 1)
-    assert refused == Refusal("REFERENCE_EXISTS", "The reference order 1 is of transaction txn_1.", "txn_1")
+    assert refused == Refusal("REFERENCE_EXISTS", "The reference order 1 is of txn_1.", "txn_1")
 
 
 def test_a_refused_draft_leaves_no_trace() -> None:

@@ -380,14 +380,30 @@ def upgrade() -> None:
         sa.Column("rules_hash", sa.LargeBinary(length=32), nullable=False),
         sa.Column("yields", sa.LargeBinary(), nullable=False),
         sa.Column("transaction_id", sa.Text(), nullable=True),
+        sa.Column("reference", sa.Text(), nullable=True),
         sa.CheckConstraint("number >= 0", name=op.f("ck_economy_rolls_number")),
         sa.ForeignKeyConstraint(["rules_hash"], ["roll_rules.hash"], name="fk_economy_rolls_rules_hash"),
         sa.PrimaryKeyConstraint("game_id", "epoch", "number", name=op.f("pk_economy_rolls")),
     )
+    with op.batch_alter_table("economy_rolls", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_economy_rolls_reference",
+            ["game_id", "reference"],
+            unique=True,
+            sqlite_where=sa.text("reference IS NOT NULL"),
+            postgresql_where=sa.text("reference IS NOT NULL"),
+        )
 
 
 def downgrade() -> None:
     """Undo."""
+    with op.batch_alter_table("economy_rolls", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_economy_rolls_reference",
+            sqlite_where=sa.text("reference IS NOT NULL"),
+            postgresql_where=sa.text("reference IS NOT NULL"),
+        )
+
     op.drop_table("economy_rolls")
     with op.batch_alter_table("transfers_seen", schema=None) as batch_op:
         batch_op.drop_index(
