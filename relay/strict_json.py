@@ -199,6 +199,8 @@ def _is_struct(kind: Any) -> bool:
 def _unconvertible(kind: Any, value: Any, pointer: str) -> Iterator[FieldError]:
     try:
         msgspec.convert(value, kind, strict=True)
+    except UnicodeError:  # to tell what a text is, msgspec encodes it
+        yield FieldError(pointer, "FIELD_INVALID", f"a lone surrogate is no text, at {pointer or 'the top'}")
     except (msgspec.ValidationError, RecursionError) as error:
         text = str(error)
         found = _SUFFIX.search(text)

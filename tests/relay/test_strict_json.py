@@ -50,6 +50,8 @@ def refused(body: bytes) -> PayloadError:
         ('{"inner":{"score":1,"gameTime":1},"lines":[' + ",".join(['{"score":1,"gameTime":1}'] * 4) + "]}", {"/lines"}),
         ('{"inner":{"score":1,"gameTime":1},"lines":{}}', {"/lines"}),
         ("[]", {""}),
+        ('"\\ud800"', {""}),
+        ('{"inner":{"score":"\\ud800","gameTime":1,"events":["\\ud800"]}}', {"/inner/score", "/inner/events"}),
         ('{"inner":[1]}', {"/inner"}),
         ('{"inner":{"score":1,"gameTime":1},"note":"\\ud800"}', {""}),
         ('{"inner":{"score":1,"gameTime":1},"note":"\\u0022\\u0022","note":"a"}', {"/note"}),
