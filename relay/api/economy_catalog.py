@@ -6,11 +6,32 @@ was; its idempotency key is no part of it.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Any
 
 import msgspec
-from msgspec import Meta
 
+from relay.api.catalog_documents import (
+    CatalogQuery,
+    Change,
+    CurrencyDocument,
+    CurrencyPage,
+    CurrencyRequest,
+    History,
+    HistoryQuery,
+    ItemDocument,
+    ItemPage,
+    ItemRequest,
+    LootTableDocument,
+    LootTablePage,
+    LootTableRequest,
+    RecipeDocument,
+    RecipePage,
+    RecipeRequest,
+    currency_document,
+    item_document,
+    loot_table_document,
+    recipe_document,
+)
 from relay.api.economy_parts import (
     BODY_ERRORS,
     ERRORS,
@@ -27,166 +48,17 @@ from relay.api.economy_parts import (
 )
 from relay.api.idempotency import HEADER_TEXT
 from relay.api.operations import Answer, Call, Operation, Response
-from relay.api.pages import Limit, TextCursor, cursor_of, read_text_cursor, storable
+from relay.api.pages import cursor_of, read_number_cursor, read_text_cursor, rfc3339, storable
 from relay.economy import catalog
-from relay.economy.catalog import Declaration, Id, Item, LootEntry, LootTable, Name, Price, Recipe, Stack
-from relay.economy.entries import AMOUNT_MAX
+from relay.economy.catalog import Declaration, Item, LootTable, Named, Recipe
+from relay.economy.entries import valid_id
 from relay.economy.ledger import Refusal
-from relay.economy.players import DECIMALS_MAX, Currency, wrong_currency
+from relay.economy.players import Currency, wrong_currency
 from relay.errors import CallerError, FieldError, PayloadError
 from relay.store import catalog as store
 from relay.store import ledger, wallets
 from relay.store.intake_rows import Connection
 from relay.strict_json import Request
-
-D = TypeVar("D", Item, Recipe, LootTable)
-
-ICON_MAX = 2_048
-IdempotencyKey = Annotated[str, Meta(max_length=257)]  # quoted, it may be
-MaxBalance = Annotated[int, Meta(ge=0, le=AMOUNT_MAX)]
-Decimals = Annotated[int, Meta(ge=0, le=DECIMALS_MAX)]
-
-# ------------------------------------------------------------------- requests
-
-
-class CurrencyRequest(Request, frozen=True):
-    """A currency. `decimals` says how amounts are shown, they are integers; `maxBalance` is the most a player owns."""
-
-    currency_id: Id
-    name: Name
-    icon: Annotated[str, Meta(max_length=ICON_MAX)]
-    max_balance: MaxBalance | None = None
-    decimals: Decimals = 0
-    idempotency_key: IdempotencyKey | None = None
-
-
-class ItemRequest(Item, frozen=True):
-    """An item. Each of `prices` alone buys one. Not stackable: owned once, unless `maxOwned` allows more."""
-
-    idempotency_key: IdempotencyKey | None = None
-
-
-class RecipeRequest(Recipe, frozen=True):
-    """What crafting takes, whatever comes out of it, and what it yields: each output by a draw of its own `chance`."""
-
-    idempotency_key: IdempotencyKey | None = None
-
-
-class LootTableRequest(LootTable, frozen=True):
-    """Each of `rolls` yields one entry by its weight: an item, a currency, rolls of another table, or nothing."""
-
-    idempotency_key: IdempotencyKey | None = None
-
-
-class CatalogQuery(GameQuery, frozen=True):
-    """A page of declarations, by id."""
-
-    limit: Limit = 50
-    cursor: TextCursor | None = None
-
-
-# -------------------------------------------------------------------- answers
-
-
-class CurrencyDocument(msgspec.Struct, frozen=True, rename="camel"):
-    """A currency as it is in force."""
-
-    currency_id: str
-    name: str
-    icon: str
-    max_balance: int | None
-    decimals: int
-
-
-class ItemDocument(msgspec.Struct, frozen=True, rename="camel"):
-    """An item as it is in force."""
-
-    item_id: str
-    name: str
-    rarity: str | None
-    prices: tuple[Price, ...]
-    stackable: bool
-    soulbound: bool
-    max_owned: int | None
-    version: int
-
-
-class OutputDocument(msgspec.Struct, frozen=True, rename="camel"):
-    """What a recipe yields; `chance` has at most six decimals, and is exact as it is written."""
-
-    item_id: str
-    quantity: int
-    chance: float
-
-
-class RecipeDocument(msgspec.Struct, frozen=True, rename="camel"):
-    """A recipe as it is in force."""
-
-    recipe_id: str
-    inputs: tuple[Stack, ...]
-    costs: tuple[Price, ...]
-    outputs: tuple[OutputDocument, ...]
-    cooldown_seconds: int
-    version: int
-
-
-class LootTableDocument(msgspec.Struct, frozen=True, rename="camel"):
-    """A loot table as it is in force."""
-
-    loot_table_id: str
-    rolls: int
-    entries: tuple[LootEntry, ...]
-    version: int
-
-
-class CurrencyPage(msgspec.Struct, frozen=True, rename="camel"):
-    """A page of currencies, by id."""
-
-    currencies: list[CurrencyDocument]
-    next_cursor: str | None
-
-
-class ItemPage(msgspec.Struct, frozen=True, rename="camel"):
-    """A page of items, by id."""
-
-    items: list[ItemDocument]
-    next_cursor: str | None
-
-
-class RecipePage(msgspec.Struct, frozen=True, rename="camel"):
-    """A page of recipes, by id."""
-
-    recipes: list[RecipeDocument]
-    next_cursor: str | None
-
-
-class LootTablePage(msgspec.Struct, frozen=True, rename="camel"):
-    """A page of loot tables, by id."""
-
-    loot_tables: list[LootTableDocument]
-    next_cursor: str | None
-
-
-def _item(item: Item, version: int) -> ItemDocument:
-    return ItemDocument(
-        item.item_id, item.name, item.rarity, item.prices, item.stackable, item.soulbound, item.max_owned, version
-    )
-
-
-def _recipe(recipe: Recipe, version: int) -> RecipeDocument:
-    outputs = tuple(OutputDocument(one.item_id, one.quantity, float(one.chance)) for one in recipe.outputs)
-    return RecipeDocument(recipe.recipe_id, recipe.inputs, recipe.costs, outputs, recipe.cooldown_seconds, version)
-
-
-def _loot_table(table: LootTable, version: int) -> LootTableDocument:
-    return LootTableDocument(table.loot_table_id, table.rolls, table.entries, version)
-
-
-def _currency(currency: Currency) -> CurrencyDocument:
-    return CurrencyDocument(*currency)
-
-
-# ----------------------------------------------------------------- operations
 
 
 @dataclass(frozen=True)
@@ -201,15 +73,22 @@ class Kind:
     document: type[msgspec.Struct]
     page: Callable[..., msgspec.Struct]
     shown: Callable[[Any, int], msgspec.Struct]
+    unknown: str
     errors: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What the store calls it."""
+        return next(name for name, declared in catalog.KINDS.items() if declared is self.declared)
 
 
 KINDS = (
-    Kind("/items", "an item", "Items", Item, ItemRequest, ItemDocument, ItemPage, _item),
-    Kind("/recipes", "a recipe", "Recipes", Recipe, RecipeRequest, RecipeDocument, RecipePage, _recipe,
-         ("ITEM_UNKNOWN",)),
+    Kind("/items", "an item", "Items", Item, ItemRequest, ItemDocument, ItemPage, item_document,
+         "ITEM_UNKNOWN"),
+    Kind("/recipes", "a recipe", "Recipes", Recipe, RecipeRequest, RecipeDocument, RecipePage, recipe_document,
+         "RECIPE_UNKNOWN", ("ITEM_UNKNOWN",)),
     Kind("/loot-tables", "a loot table", "Loot tables", LootTable, LootTableRequest, LootTableDocument, LootTablePage,
-         _loot_table, ("ITEM_UNKNOWN", "LOOT_TABLE_UNKNOWN", "LOOT_TABLE_UNUSABLE")),
+         loot_table_document, "LOOT_TABLE_UNKNOWN", ("ITEM_UNKNOWN", "LOOT_TABLE_UNKNOWN", "LOOT_TABLE_UNUSABLE")),
 )  # fmt: skip
 BASE = "/api/economy"
 VERSIONED = "Every version is kept; the same declaration again is the same version. Of use for operations after it."
@@ -240,7 +119,7 @@ class Catalog:
 
         def make(c: Connection, now_ms: int) -> tuple[int, object]:
             created = wallets.put_currency(c, game_id, currency, now_ms)
-            return 201 if created else 200, _currency(currency)
+            return 201 if created else 200, currency_document(currency)
 
         return await self._parts.once(call, "POST /api/economy/currencies", game_id, make)
 
@@ -250,7 +129,7 @@ class Catalog:
         after = read_text_cursor(query.cursor)
         rows = await self._parts.read(lambda c: wallets.list_currencies(c, game_id, after, query.limit + 1))
         shown, following = page_of(rows, query.limit, lambda row: cursor_of(row.currency_id))
-        return envelope(call, CurrencyPage([_currency(row) for row in shown], following))
+        return envelope(call, CurrencyPage([currency_document(row) for row in shown], following))
 
     def put(self, kind: Kind) -> Any:
         """Return the endpoint that declares one of a kind."""
@@ -276,16 +155,36 @@ class Catalog:
 
     def page(self, kind: Kind) -> Any:
         """Return the endpoint that lists a kind."""
-        name = next(name for name, declared in catalog.KINDS.items() if declared is kind.declared)
 
         async def listed(call: Call) -> Answer:
             game_id, query = await self._parts.game_of(call), call.query
             after = read_text_cursor(query.cursor)
-            rows = await self._parts.read(lambda c: store.listed(c, game_id, name, after, query.limit + 1))
+            rows = await self._parts.read(lambda c: store.listed(c, game_id, kind.name, after, query.limit + 1))
             shown, following = page_of(rows, query.limit, lambda row: cursor_of(catalog.named(row[1]).id))
             return envelope(call, kind.page([kind.shown(declared, version) for version, declared in shown], following))
 
         return listed
+
+    def history(self, kind: Kind) -> Any:
+        """Return the endpoint that lists the versions of one declaration."""
+
+        async def versions(call: Call) -> Answer:
+            game_id, query = await self._parts.game_of(call), call.query
+            if not valid_id(query.id):
+                field = FieldError("?id", "FIELD_INVALID", "an id of what was declared")
+                raise CallerError("QUERY_INVALID", f"Name {kind.singular} in `?id=`.", fields=[field])
+            before, name = read_number_cursor(query.cursor), Named(kind.name, query.id)
+            rows = await self._parts.read(lambda c: store.history(c, game_id, name, query.limit + 1, before))
+            if not rows and before is None:
+                raise CallerError(kind.unknown, f"The game never declared {kind.singular} with this id.")
+            shown, following = page_of(rows, query.limit, lambda row: cursor_of(str(row.version)))
+            changes = [
+                Change(row.version, rfc3339(row.at_ms), row.actor, kind.shown(row.declared, row.version))
+                for row in shown
+            ]
+            return envelope(call, History(changes, following))
+
+        return versions
 
 
 def catalog_operations(parts: EconomyParts) -> list[Operation]:
@@ -300,7 +199,12 @@ def catalog_operations(parts: EconomyParts) -> list[Operation]:
         operations += [
             _declaration(kind.path, kind.singular, kind.request, kind.document, here.put(kind), VERSIONED, kind.errors),
             _list(kind.path, kind.plural, kind.page, here.page(kind)),
-        ]
+            Operation(
+                "GET", f"{BASE}{kind.path}/history", f"Versions of {kind.singular}, newest first", here.history(kind),
+                {200: Envelope[History[kind.document]]}, (*ERRORS, "QUERY_INVALID", kind.unknown), READERS,  # type: ignore[name-defined]
+                query=HistoryQuery, tag=TAG,
+            ),
+        ]  # fmt: skip
     return operations
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from relay.api.economy_catalog import IdempotencyKey
+from relay.api.catalog_documents import IdempotencyKey
 from relay.api.economy_parts import (
     BODY_ERRORS,
     CHANGERS,
@@ -28,10 +28,10 @@ from relay.api.economy_parts import (
 )
 from relay.api.idempotency import HEADER_TEXT
 from relay.api.operations import Answer, Call, Operation
-from relay.api.pages import Cursor, Limit, cursor_of, read_text_cursor, rfc3339, storable
+from relay.api.pages import Cursor, Limit, cursor_of, read_number_cursor, rfc3339, storable
 from relay.economy import config
 from relay.economy.config import Document
-from relay.errors import CallerError, FieldError
+from relay.errors import CallerError
 from relay.store import economy_config as store
 from relay.store.controls import By
 from relay.store.intake_rows import Connection
@@ -129,7 +129,7 @@ class Configuration:
     async def history(self, call: Call) -> Answer:
         """Return a page of versions."""
         game_id, query = await self._parts.game_of(call), call.query
-        before = _version(read_text_cursor(query.cursor))
+        before = read_number_cursor(query.cursor)
         rows = await self._parts.read(lambda c: store.history(c, game_id, query.limit + 1, before))
         shown, following = page_of(rows, query.limit, lambda row: cursor_of(str(row.version)))
         changes = [ConfigChange(r.version, rfc3339(r.at_ms), r.actor, r.reason, _document(r)) for r in shown]
@@ -157,18 +157,6 @@ def _document(row: store.ConfigRow) -> ConfigDocument:
         found.laundering_threshold, found.velocity_multiplier, dict(found.amount_per_window),
         found.marketplace_tax_bps,
     )  # fmt: skip
-
-
-def _version(cursor: str) -> int | None:
-    """Return the version that a cursor stands for, None for the first page."""
-    if not cursor:
-        return None
-    if not (
-        cursor.isascii() and cursor.isdigit() and len(cursor) <= len(str(VERSION_MAX)) and int(cursor) <= VERSION_MAX
-    ):
-        field = FieldError("?cursor", "FIELD_INVALID", "not a cursor of this list")
-        raise CallerError("QUERY_INVALID", "The cursor is not one of this list.", fields=[field])
-    return int(cursor)
 
 
 def config_operations(parts: EconomyParts) -> list[Operation]:

@@ -12,7 +12,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from relay.api.economy_catalog import BASE, IdempotencyKey
+from relay.api.catalog_documents import IdempotencyKey
+from relay.api.economy_catalog import BASE
 from relay.api.economy_parts import (
     BODY_ERRORS,
     KEY_ERRORS,

@@ -10,7 +10,8 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from relay.api.economy_catalog import IdempotencyKey, refuse_wrong
+from relay.api.catalog_documents import IdempotencyKey
+from relay.api.economy_catalog import refuse_wrong
 from relay.api.economy_parts import (
     BODY_ERRORS,
     ERRORS,

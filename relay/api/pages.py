@@ -3,6 +3,7 @@
 Pure.
 """
 
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, datetime
 from typing import Annotated
@@ -13,6 +14,7 @@ from relay.errors import CallerError, FieldError
 
 Limit = Annotated[int, Meta(ge=1, le=200, description="rows per page")]
 Cursor = Annotated[str, Meta(max_length=200, description="`nextCursor` of the page before")]
+NUMBER = re.compile(r"[0-9]{1,10}")
 TextCursor = Annotated[str, Meta(max_length=800, description="`nextCursor` of the page before")]
 
 
@@ -34,8 +36,7 @@ def read_cursor(cursor: str | None, prefix: str) -> str | None:
     except ValueError:
         last_id = ""
     if not last_id.startswith(prefix) or not last_id.removeprefix(prefix).isalnum():
-        field = FieldError("?cursor", "FIELD_INVALID", "not a cursor of this list")
-        raise CallerError("QUERY_INVALID", "The cursor is not one of this list.", fields=[field])
+        raise _no_cursor()
     return last_id
 
 
@@ -52,9 +53,22 @@ def read_text_cursor(cursor: str | None) -> str:
     except ValueError:
         last = ""
     if not last or storable(last) != last:
-        field = FieldError("?cursor", "FIELD_INVALID", "not a cursor of this list")
-        raise CallerError("QUERY_INVALID", "The cursor is not one of this list.", fields=[field])
+        raise _no_cursor()
     return last
+
+
+def read_number_cursor(cursor: str | None) -> int | None:
+    """Return the number (0 to 2^31-1) that a cursor of `cursor_of` stands for; None for the first page.
+
+    Raises:
+        CallerError: QUERY_INVALID, this is not a cursor of ours.
+    """
+    text = read_text_cursor(cursor)
+    if not text:
+        return None
+    if NUMBER.fullmatch(text) is None or int(text) >= 1 << 31:
+        raise _no_cursor()
+    return int(text)
 
 
 def rfc3339(at_ms: int) -> str:
@@ -65,3 +79,8 @@ def rfc3339(at_ms: int) -> str:
 def storable(text: str) -> str:
     """Return a client's text as every database takes it (PostgreSQL refuses NUL and lone surrogates)."""
     return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+
+
+def _no_cursor() -> CallerError:
+    field = FieldError("?cursor", "FIELD_INVALID", "not a cursor of this list")
+    return CallerError("QUERY_INVALID", "The cursor is not one of this list.", fields=[field])

@@ -26,6 +26,15 @@ class Kept(NamedTuple):
     body: bytes
 
 
+class Version(NamedTuple):
+    """One version of a declaration: when (epoch ms) and by which key it was made."""
+
+    version: int
+    at_ms: int
+    actor: str
+    declared: Declaration
+
+
 def declare(c: Connection, book: Book, declared: Declaration, actor: str, now_ms: int) -> int | Refusal:
     """Declare, or change what was declared; returns the version in force, the same where nothing changed.
 
@@ -82,12 +91,13 @@ def listed(c: Connection, game_id: str, kind: str, after: str, limit: int) -> li
     return [(found[one].version, catalog.parse(kind, found[one].body)) for one in ids]
 
 
-def version(c: Connection, game_id: str, name: Named, number: int) -> Declaration | None:
-    """Return one version of a declaration."""
+def history(c: Connection, game_id: str, name: Named, limit: int, before: int | None = None) -> list[Version]:
+    """Return at most `limit` versions of a declaration, newest first, older than version `before`."""
     e = economy_catalog.c
-    one = (e.game_id == game_id, e.kind == name.kind, e.entry_id == name.id, e.version == number)
-    body = c.scalar(select(e.body).where(*one))
-    return None if body is None else catalog.parse(name.kind, bytes(body))
+    query = select(e.version, e.at_ms, e.actor, e.body).order_by(e.version.desc()).limit(limit)
+    query = query.where(e.game_id == game_id, e.kind == name.kind, e.entry_id == name.id)
+    rows = c.execute(query if before is None else query.where(e.version < before))
+    return [Version(row.version, row.at_ms, row.actor, catalog.parse(name.kind, bytes(row.body))) for row in rows]
 
 
 def _in_force(c: Connection, game_id: str, kind: str, ids: list[str]) -> dict[str, Kept]:

@@ -73,6 +73,44 @@ def test_a_declaration_is_new_then_there_then_changed(database_url: str, relay_a
     with_server(database_url, relay_at, scenario)
 
 
+@pytest.mark.parametrize("path", ["/items", "/recipes", "/loot-tables"])
+def test_every_version_can_be_read(database_url: str, relay_at: Any, path: str) -> None:
+    """Who declared what and when, newest first, in pages; of what was never declared, that it was not."""
+    body, change = CASES[path]
+    declared_id = next(value for name, value in body.items() if name.endswith("Id"))
+    unknown = {"/items": "ITEM_UNKNOWN", "/recipes": "RECIPE_UNKNOWN", "/loot-tables": "LOOT_TABLE_UNKNOWN"}[path]
+
+    async def scenario(server: Server) -> None:
+        api = (await server.relay.request("GET", "/openapi.json")).json
+        if path != "/items":
+            await declared(server)
+        other = Server(server.relay)
+        for caller, one in ((server, body), (other, body | change), (other, body | change), (server, body)):
+            data_of(await caller.post(path, one))
+        reply = await server.call("GET", f"{path}/history?id={declared_id}&limit=2")
+        check_answer(api, "GET", f"/api/economy{path}/history", reply)
+        first = data_of(reply)
+        rest = await server.data(f"{path}/history?id={declared_id}&limit=2&cursor={first['nextCursor']}")
+        told = [*first["changes"], *rest["changes"]]
+        assert rest["nextCursor"] is None
+        assert [(one["version"], one["actor"]) for one in told] == [
+            (3, server.key_id), (2, other.key_id), (1, server.key_id),
+        ]  # fmt: skip
+        shown = SHOWN[path]
+        assert [one["declared"] for one in told] == [
+            shown | {"version": 3}, shown | change | {"version": 2}, shown,
+        ]  # fmt: skip
+        check_refused(await server.call("GET", f"{path}/history?id=none"), 404, unknown)
+        check_refused(await Server(server.relay, game_id="go").call("GET", f"{path}/history?id=sword"), 404, unknown)
+        for wrong in ("", "?id=%00"):
+            check_refused(await server.call("GET", f"{path}/history{wrong}"), 400, "QUERY_INVALID", "?id")
+        late = await server.call("GET", f"{path}/history?id={declared_id}&cursor=AA")
+        check_refused(late, 400, "QUERY_INVALID", "?cursor")
+        check_refused(await Server(server.relay, "client").call("GET", f"{path}/history"), 403, "FORBIDDEN_ROLE")
+
+    with_server(database_url, relay_at, scenario)
+
+
 def test_a_list_has_pages_whatever_the_ids(database_url: str, relay_at: Any) -> None:
     """Ids of any alphabet, 128 characters long: each page goes on where the one before ended, and nothing is missed."""
     ids = ["a", "z/..%2F?#", "Ω" * 128, "🗡" * 128, "'; DROP TABLE x --", "ß b", "a%_\\"]

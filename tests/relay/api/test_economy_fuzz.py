@@ -67,12 +67,13 @@ def test_bodies_with_anything_anywhere(database_url: str, relay_at: Any) -> None
 def test_queries_and_headers_with_anything(database_url: str, relay_at: Any) -> None:
     """Of the lists and of whose game it is: an answer or a named refusal."""
     texts = ("", "0", "-1", "1e2", "201", "9" * 30, "\x00", "%", "_", "\ud800", "ß", "chess", "../x", "A" * 900, "LTE=")
-    paths = ("/currencies", "/items", "/recipes", "/loot-tables", "/players", "/config/history", "/games", "/config")
+    paths = ("/currencies", "/items", "/recipes", "/loot-tables", "/players", "/config/history", "/games", "/config",
+             "/items/history")  # fmt: skip
 
     async def scenario(server: Server) -> None:
         callers = (server, Server(server.relay, "admin", None))
         for path in paths:
-            for name in ("limit", "cursor", "search", "gameId", "x"):
+            for name in ("limit", "cursor", "search", "gameId", "id", "x"):
                 for odd in texts:
                     query = quote(odd.encode("utf-8", "surrogatepass"))
                     for caller in callers:

@@ -84,8 +84,9 @@ def test_every_version_of_a_declaration_is_kept(database: Database) -> None:
         assert store.declare(c, book, dearer, "key_1", NOW) == 2
         assert store.declare(c, book, dearer, "key_2", NOW) == 2
         assert store.declare(c, book, ITEMS[1], "key_1", NOW) == 3
-        assert store.version(c, GAME, Named("item", "sword"), 2) == dearer
-        assert store.version(c, GAME, Named("item", "sword"), 4) is None
+        kept = store.history(c, GAME, Named("item", "sword"), 9)
+        assert [(one.version, one.declared) for one in kept] == [(3, ITEMS[1]), (2, dearer), (1, ITEMS[1])]
+        assert store.history(c, GAME, Named("item", "sword"), 1, before=3) == [store.Version(2, NOW, "key_1", dearer)]
         assert store.find(c, GAME, Item, ["sword", "none"]) == {"sword": ITEMS[1]}
         assert store.find(c, "go", Item, ["sword"]) == {}
         assert store.listed(c, GAME, "item", "crown", 1) == [(1, ITEMS[0])]
@@ -103,7 +104,7 @@ def test_what_names_something_unknown_is_not_declared(database: Database) -> Non
     ):
         with database.write() as c:
             assert code(store.declare(c, opened_book(c), declared, "key_1", NOW)) == expected
-            assert store.version(c, GAME, catalog.named(declared), 2) is None
+            assert len(store.history(c, GAME, catalog.named(declared), 9)) == (declared is circular)
 
 
 def test_purchases_stop_at_what_may_be_owned_and_paid(database: Database) -> None:
