@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 from relay.economy.catalog import Item, LootTable, Recipe
 from relay.economy.drafts import Draft
-from relay.economy.ledger import Book, Posted, Refusal, Transaction, touched
+from relay.economy.ledger import Book, Posted, Refusal, Transaction
 from relay.economy.market import Listing
 from relay.economy.rolls import Roll
 
@@ -100,7 +100,7 @@ class Desk:
         """
         if isinstance(wanted, Refusal):
             return wanted
-        if not self.book.balances.keys() >= touched([wanted]):
+        if not wanted.positions <= self.book.balances.keys():
             raise RuntimeError(f"a {wanted.type} of {self.book.game_id} is decided on what was not read")
         return self.book.record(wanted, self.new_id("txn_"), self.now_ms)
 

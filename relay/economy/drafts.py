@@ -73,6 +73,15 @@ class Draft:
         """What each position gains or loses; one that comes out even is still there, at 0."""
         return entries.net(self.moves)
 
+    @cached_property
+    def positions(self) -> frozenset[Position]:
+        """The positions that deciding on it takes: those it changes, and what is held beside a gain."""
+        found = list(self.net)
+        for (account, asset), change in self.net.items():
+            if change > 0 and entries.is_wallet(account):
+                found.append((entries.held_for(account), asset))
+        return frozenset(found)
+
 
 def source_of(kind: str, role: str) -> str:
     """Return the source tag of a transaction of this kind, asked for by a key of this role."""

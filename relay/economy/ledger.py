@@ -132,14 +132,8 @@ def _check_form(document: Mapping[str, Any]) -> None:
 
 
 def touched(drafts: Iterable[Draft]) -> set[Position]:
-    """Return the positions that deciding on the drafts takes: those they change, and what is held beside a gain."""
-    positions: set[Position] = set()
-    for draft in drafts:
-        for (account, asset), change in draft.net.items():
-            positions.add((account, asset))
-            if change > 0 and entries.is_wallet(account):
-                positions.add((entries.held_for(account), asset))
-    return positions
+    """Return the positions that deciding on the drafts takes."""
+    return set().union(*(draft.positions for draft in drafts))
 
 
 @dataclass(slots=True)

@@ -6,8 +6,9 @@ decided by `relay.economy.trades`.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, text, update
+from sqlalchemy import Connection, insert, select, text
 
 from relay.economy.market import Listing, State
 from relay.store.catalog_tables import market_listings
@@ -18,11 +19,17 @@ IS_OPEN = text("market_listings.state = 'open'")
 _COLUMNS = [market_listings.c[name] for name in Listing._fields]
 _T = market_listings.c
 _INSERT = insert(market_listings)
-_CLOSE = (
-    update(market_listings)
-    .where(_T.game_id == bindparam("of_game"), _T.listing_id == bindparam("of_listing"), _T.state == State.OPEN)
-    .values(state=bindparam("to_state"), buyer=bindparam("to_buyer"), closed_at_ms=bindparam("at_ms"))
-)
+_CLOSE = {
+    "postgresql": text(
+        "UPDATE market_listings l SET state = k.state, buyer = k.buyer, closed_at_ms = k.at_ms FROM unnest("
+        "CAST(:ids AS text[]), CAST(:states AS text[]), CAST(:buyers AS text[]), CAST(:times AS bigint[])) "
+        "AS k (id, state, buyer, at_ms) WHERE l.game_id = :game_id AND l.listing_id = k.id AND l.state = 'open'"
+    ),
+    "sqlite": text(
+        "UPDATE market_listings SET state = :states, buyer = :buyers, closed_at_ms = :times "
+        "WHERE game_id = :game_id AND listing_id = :ids AND state = 'open'"
+    ),
+}
 ALL: Mapping[str, str] = {}  # every listing is wanted
 
 
@@ -51,11 +58,19 @@ def close_listings(c: Connection, game_id: str, closed: Sequence[Listing]) -> No
     Raises:
         RuntimeError: one was closed by somebody who did not hold the game's book; nothing may be committed then.
     """
-    for one in closed:
-        key = {"of_game": game_id, "of_listing": one.listing_id}
-        values = {"to_state": one.state, "to_buyer": one.buyer, "at_ms": one.closed_at_ms}
-        if c.execute(_CLOSE, {**key, **values}).rowcount != 1:
-            raise RuntimeError(f"listing {one.listing_id} was closed by somebody who did not hold the game's book")
+    if not closed:
+        return
+    rows = [
+        {"game_id": game_id, "ids": one.listing_id, "states": str(one.state), "buyers": one.buyer,
+         "times": one.closed_at_ms}
+        for one in closed
+    ]  # fmt: skip
+    given: Any = rows
+    if c.dialect.name == "postgresql":
+        names = ("ids", "states", "buyers", "times")
+        given = {"game_id": game_id, **{name: [row[name] for row in rows] for name in names}}
+    if c.execute(_CLOSE[c.dialect.name], given).rowcount != len(rows):
+        raise RuntimeError(f"listings of {game_id} were closed by somebody who did not hold the game's book")
 
 
 def due(c: Connection, now_ms: int, limit: int) -> list[tuple[str, str]]:
