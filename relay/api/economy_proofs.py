@@ -102,13 +102,14 @@ def sentence(error: Exception) -> str:
 
 async def tell(parts: EconomyParts, game_id: str, why: str) -> None:
     """Open the flag of a ledger that is not the one that was anchored, if none is open: anybody may ask again."""
+    flag = contradiction(game_id, why)
 
     def told(c: Connection) -> bool:
-        known = newest_flag(c, game_id, game_id, "anchor", CODE)
+        known = newest_flag(c, game_id, flag.about, flag.action, flag.code)
         return known is not None and known.status == "open"
 
     if not await parts.read(told):
-        await parts.write(lambda c: raise_flags(c, [contradiction(game_id, why)], parts.database.now_ms(c)))
+        await parts.write(lambda c: raise_flags(c, [flag], parts.database.now_ms(c)))
 
 
 def proof_operations(parts: EconomyParts) -> list[Operation]:
