@@ -8,10 +8,10 @@ import logging
 from functools import partial
 
 from relay.economy.checkpoints import Cadence, Checkpoint
+from relay.intake import RunsJobs
 from relay.store.checkpoints import disproved, games_with_checkpoints, propose, unanchored
 from relay.store.engine import Database
 from relay.store.ledger_tree import GROW_MAX, behind, extend
-from relay.store.writer import Writer
 
 log = logging.getLogger(__name__)
 
@@ -19,10 +19,9 @@ log = logging.getLogger(__name__)
 class Anchoring:
     """Makes checkpoints of every game's ledger. Methods raise StoreUnavailableError when the database is away."""
 
-    def __init__(self, database: Database, writer: Writer, cadence: Cadence) -> None:
-        self._database = database
-        self._writer = writer
-        self._cadence = cadence
+    def __init__(self, database: Database, writer: RunsJobs, cadence: Cadence, *, strangers: bool = True) -> None:
+        """With `strangers` also the games that were registered where anybody may: an anchor costs us gas."""
+        self._database, self._writer, self._cadence, self._strangers = database, writer, cadence, strangers
 
     async def advance(self) -> list[Checkpoint]:
         """Grow what is behind, make the checkpoints that are due, and return them: senders are to be woken then."""
@@ -30,7 +29,7 @@ class Anchoring:
             while await self._writer.run(partial(extend, game_id=game_id)) == GROW_MAX:
                 pass  # one commit each: requests go between
         made: list[Checkpoint] = []
-        for game_id in await self._database.read(unanchored):
+        for game_id in await self._database.read(partial(unanchored, strangers=self._strangers)):
             one = await self._writer.run(
                 partial(propose, game_id=game_id, cadence=self._cadence, now=self._database.now_ms)
             )

@@ -11,6 +11,8 @@ from relay.api.economy import economy_parts
 from relay.api.outbox_parts import OutboxParts
 from relay.api.revocations import Revocations
 from relay.config import Settings
+from relay.economy.checkpoints import Cadence
+from relay.economy_jobs import EconomyJobs, Pace
 from relay.fleet import Edges, Fleet
 from relay.game_watch import GameWatch, Opening
 from relay.games import Games
@@ -35,6 +37,7 @@ from relay.store.writer import Writer
 
 DAY_S = 86_400
 DEV_WAIT_MS = 250
+ANCHOR_S, DEV_ANCHOR_S = 600, 5
 OPENED_S = 5.0  # how long a start waits for games that were configured over HTTP
 
 
@@ -70,13 +73,15 @@ class RelayService:
         )
         self._economy_writer = Writer(database)  # its own: no group of scores waits for one of the economy
         where = Where(chain_id, footing.contract)
-        self.economy = economy_parts(database, self._economy_writer, games, where)
+        open_to_all = settings.open_registration
+        self.economy = economy_parts(database, self._economy_writer, games, where, open_registration=open_to_all)
+        self._economy_jobs = EconomyJobs(database, _pace(settings, footing), self.fleet.wake)
         opening = Opening(chain, footing.contract, footing.keys.admin, database, writer, self._next_round)
         self.game_watch = GameWatch(games, database, opening)
         self.desk = RoundDesk(database, writer, games, footing.domain)
         looks = [(self.rotation.look, EVERY_S)]
         rounds = [(self.desk.expire, round_desk.EVERY_S), (self.desk.commit_seeds, round_desk.SEEDS_EVERY_S)]
-        self._jobs = Jobs(self.intake, flush_keys, [*looks, *rounds])
+        self._jobs = Jobs(self.intake, flush_keys, [*looks, *rounds, *self._economy_jobs.jobs()])
 
     async def start(self) -> None:
         """Store the rules, resume what was on its way, start the clock.
@@ -92,6 +97,7 @@ class RelayService:
         await self.intake.start()
         self._economy_writer.start()
         await self.desk.commit_seeds()
+        await self._economy_jobs.start()
         await self.rotation.start()
         self._jobs.start()
 
@@ -102,6 +108,7 @@ class RelayService:
         await self.intake.stop()
         await self.economy.intake.stop()
         await self._economy_writer.stop()
+        await self._economy_jobs.stop()
         await self.fleet.stop()
         await self._footing.chain.close()
 
@@ -126,6 +133,13 @@ class RelayService:
         waiting = "; ".join(f"{game_id} waits: {reason}" for game_id, reason in self.game_watch.waiting.items())
         games = {"games": Check(True, waiting)} if waiting else {}
         return {**await self.readiness.look(), **no_key, **self.rotation.ready(), **unsigned, **games}
+
+
+def _pace(settings: Settings, footing: Footing) -> Pace:
+    """Return how often what comes by the clock is done to economies."""
+    anchor_s = settings.anchor_s or (DEV_ANCHOR_S if footing.chain_id == DEV_CHAIN_ID else ANCHOR_S)
+    cadence = Cadence(anchor_s * 1_000, settings.anchor_transactions)
+    return Pace(cadence, settings.anchor_open_games, settings.reconcile_s)
 
 
 def _sending(settings: Settings, footing: Footing) -> OutboxSettings:

@@ -76,6 +76,21 @@ class Settings(SourcedSettings):
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="reverse proxies whose `X-Forwarded-For` is believed: addresses or networks, commas between"
     )
+    open_registration: bool = Field(
+        False, description="whether anybody may register a game with an economy (`POST /api/economy/games`) without key"
+    )
+    anchor_s: int = Field(
+        0, ge=0, description="how often a game's ledger is anchored if it grew; 0: 600 s (5 s on test chains)"
+    )
+    anchor_transactions: int = Field(
+        100_000, ge=1, description="how many new transactions of a game are anchored at once, without waiting for that"
+    )
+    anchor_open_games: bool = Field(
+        False, description="whether ledgers of games that anybody registered are anchored, too: their gas is yours"
+    )
+    reconcile_s: int = Field(
+        600, ge=1, description="how often all balances are held against the ledger; what differs is frozen and flagged"
+    )
     receipt_days: int = Field(7, ge=1, le=365, description="how long a receipt may be carried to the chain")
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="how much is logged")
 

@@ -42,7 +42,6 @@ from relay.strict_json import Request
 
 PATH = f"{BASE}/games"
 ADMIN = frozenset({"admin"})
-OPEN = "open"  # who registered, where nobody had to say so
 OPEN_PER_MINUTE = 5  # registrations of one address
 NO_STORE: tuple[tuple[bytes, bytes], ...] = ((b"cache-control", b"no-store"),)
 
@@ -145,7 +144,7 @@ class EconomyGames:
         said = msgspec.json.encode(msgspec.structs.replace(call.body, idempotency_key=None)).decode()
         if call.credential is None:
             self._take(call.client)
-            caller = Credential(OPEN, f"{OPEN}:{call.client or ''}", None)
+            caller = Credential(store.OPEN, f"{store.OPEN}:{call.client or ''}", None)
         else:
             caller = call.credential
             if caller.game_id is not None:

@@ -82,6 +82,12 @@ def loot_tables(c: Connection, game_id: str, ids: Iterable[str]) -> dict[str, Lo
     return tables
 
 
+def games_of_chance(c: Connection) -> list[str]:
+    """Return the games that declared a recipe or a loot table, whatever the chances in them."""
+    t = economy_catalog.c
+    return list(c.scalars(select(t.game_id).where(t.kind != "item").distinct().order_by(t.game_id)))
+
+
 def listed(c: Connection, game_id: str, kind: str, after: str, limit: int) -> list[tuple[int, Declaration]]:
     """Return at most `limit` declarations with their versions, by id, above `after`."""
     e = economy_catalog.c

@@ -23,7 +23,7 @@ from relay.economy.merkle import (
 )
 from relay.economy.proofs import anchored_tree, consistency_document, inclusion_document
 from relay.ids import new_id
-from relay.store import ledger_view
+from relay.store import economy_games, ledger_view
 from relay.store.checkpoint_tables import checkpoints, ledger_trees
 from relay.store.ledger_tree import GROW_MAX, lock_tree, nodes
 
@@ -78,12 +78,17 @@ def anchored_size(c: Connection, game_id: str) -> int:
     return int(c.scalar(select(func.max(p.first_sequence + p.entries)).where(p.game_id == game_id, IS_FINAL)) or 0)
 
 
-def unanchored(c: Connection) -> list[str]:
-    """Return the games whose tree has transactions that no checkpoint covers which is final or under way."""
+def unanchored(c: Connection, *, strangers: bool = True) -> list[str]:
+    """Return the games whose tree has transactions that no checkpoint covers which is final or under way.
+
+    Without `strangers`: none that was registered where anybody may.
+    """
     p = checkpoints.c
     counts = p.state.in_([State.FINAL.value, *(one.value for one in OPEN)])
     covered = select(func.max(p.first_sequence + p.entries)).where(p.game_id == ledger_trees.c.game_id, counts)
     query = select(ledger_trees.c.game_id).where(ledger_trees.c.size > func.coalesce(covered.scalar_subquery(), 0))
+    if not strangers:
+        query = query.where(ledger_trees.c.game_id.not_in(economy_games.open_ones()))
     return list(c.scalars(query.order_by(ledger_trees.c.game_id)))
 
 

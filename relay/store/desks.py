@@ -9,7 +9,7 @@ Touches the catalog, the market, rolls and seeds through their modules; the game
     desks.write(c, desk)                          and then `ledger.write(c, book)`
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection
 
@@ -67,10 +67,17 @@ def write(c: Connection, desk: Desk) -> None:
 
 def decide(c: Connection, book: Book, step: Step, now_ms: int) -> Outcome:
     """Decide on one operation by itself, and write it; whoever opened the book writes that."""
-    names = Names()
-    step.names(names)
-    desk = read(c, book, names, now_ms)
-    load(c, desk, step.drafts(desk))
-    outcome = step.decide(desk)
-    write(c, desk)
+    (outcome,) = decide_all(c, book, [step], now_ms)
     return outcome
+
+
+def decide_all(c: Connection, book: Book, steps: Sequence[Step], now_ms: int) -> list[Outcome]:
+    """Decide on operations in order, and write them; whoever opened the book writes that."""
+    names = Names()
+    for step in steps:
+        step.names(names)
+    desk = read(c, book, names, now_ms)
+    load(c, desk, [draft for step in steps for draft in step.drafts(desk)])
+    outcomes = [step.decide(desk) for step in steps]
+    write(c, desk)
+    return outcomes

@@ -6,13 +6,15 @@ The only SQL on `economy_games`. A game is registered together with its first se
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Select, insert, select
 
 from relay.games import ECONOMY_PREFIX
 from relay.ids import new_id
 from relay.store import keys
 from relay.store.controls import By, record
 from relay.store.economy_tables import economy_games
+
+OPEN = "open"  # how the name begins of who registered a game where nobody had to say so: no id of a key does
 
 
 class EconomyGame(NamedTuple):
@@ -43,6 +45,11 @@ def find(c: Connection, game_id: str) -> EconomyGame | None:
     """Return a game."""
     row = c.execute(select(economy_games).where(economy_games.c.game_id == game_id)).first()
     return None if row is None else _game(row)
+
+
+def open_ones() -> Select[tuple[str]]:
+    """Return the query for the ids of games that nobody needed a key to register."""
+    return select(economy_games.c.game_id).where(economy_games.c.created_by.startswith(OPEN))
 
 
 def page(c: Connection, limit: int, before: str | None = None) -> list[EconomyGame]:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, delete
 from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.economy import entries
@@ -47,6 +47,13 @@ def add_supply(c: Connection, game_id: str, added: Iterable[Transaction]) -> Non
     ]  # fmt: skip
     if rows:
         c.execute(_upsert(c, economy_supply_tallies, _SUPPLY), rows)
+
+
+def sweep(c: Connection, game_id: str, before_ms: int) -> None:
+    """Forget a game's counts of minutes that began before `before_ms`; hours are kept."""
+    for table in (economy_operation_tallies, economy_supply_tallies):
+        of_minutes = (table.c.game_id == game_id, table.c.grain_s == min(GRAINS_S))
+        c.execute(delete(table).where(*of_minutes, table.c.at_ms < before_ms))
 
 
 def _supply(added: Iterable[Transaction]) -> dict[tuple[int, str], Counter[int]]:

@@ -121,6 +121,11 @@ def waiting(c: Connection, limit: int) -> list[Seen]:
     return [Seen._make(row) for row in c.execute(query.with_for_update(skip_locked=True))]
 
 
+def any_waiting(c: Connection) -> bool:
+    """Return whether there is one that no detector has looked at. Locks nothing."""
+    return c.execute(select(_S.sequence).where(_S.verdict.is_(None)).limit(1)).first() is not None
+
+
 def conclude(c: Connection, verdicts: Mapping[str, Collection[Seen]]) -> None:
     """Write down the detectors' verdict (pass, flag, insufficient_data, off) on each."""
     for verdict, rows in sorted(verdicts.items()):
