@@ -31,12 +31,12 @@ class Decided(NamedTuple):
     """What became of an operation: what the guard refused, or else what was decided.
 
     `ruling` is what the guard said, None where it does not look at the operation; `config_version` that of the settings
-    it was decided under.
+    it was decided under, None where nothing was.
     """
 
     outcome: Outcome | Ruled
     ruling: Ruling | None
-    config_version: int
+    config_version: int | None
     limit: int  # of the action, per player and minute
 
     @property

@@ -10,8 +10,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection
-
 from relay.economy import entries
 from relay.economy.config import EconomyConfig
 from relay.economy.desk import Cooling, Desk, Names, Outcome, Step
@@ -21,7 +19,7 @@ from relay.economy_entries import Decided, Order, Render, Reply
 from relay.guard.gate import Attempt
 from relay.store import desks, economy_config, kept_many, ledger, suspicions, tallies
 from relay.store.gate import Gate, Place
-from relay.store.intake_rows import IntakeStore
+from relay.store.intake_rows import Connection, IntakeStore
 from relay.store.kept_answers import Claim, Kept
 from relay.store.kept_many import Known
 from relay.store.transfers_seen import Seen
@@ -86,7 +84,7 @@ def _reply(group: _Group | None, order: Order, answers: dict[bytes, Known], rend
     if known is not None and order.claim is not None:
         if known.request == order.claim.request:
             return Reply(known.kept)
-        reused = Decided(KEY_REUSED, None, 0, 0)
+        reused = Decided(KEY_REUSED, None, None, 0)
         return Reply(render(order, reused), reused)
     if group is None:
         raise RuntimeError("an order whose key is new has no group")

@@ -69,7 +69,7 @@ def render(order: Order, decided: Decided) -> Kept:
     outcome = decided.outcome
     match outcome:
         case Ruled() | Cooling() | Refused():
-            error = CallerError(outcome.code, _why(outcome), extra=_extra(outcome))
+            error = CallerError(outcome.code, _why(outcome), extra=_extra(decided))
             return Kept(error.status, problem(error, order.request_id).body)
         case Posted():
             document = _of_transaction(outcome.transaction)
@@ -105,11 +105,13 @@ def _why(outcome: Ruled | Cooling | Refused) -> str:
     return outcome.reason if isinstance(outcome, Ruled) else outcome.detail
 
 
-def _extra(outcome: Ruled | Cooling | Refused) -> dict[str, object]:
-    first = outcome.first if isinstance(outcome, Refused) else None
-    if first is None:
-        return {}
-    return {"rollId" if randomness.parse_roll_id(first) else "transactionId": first}
+def _extra(decided: Decided) -> dict[str, object]:
+    """Return which settings decided, and what there is already."""
+    found: dict[str, object] = {"configVersion": decided.config_version} if decided.config_version is not None else {}
+    first = decided.outcome.first if isinstance(decided.outcome, Refused) else None
+    if first is not None:
+        found["rollId" if randomness.parse_roll_id(first) else "transactionId"] = first
+    return found
 
 
 def _of_transaction(made: Transaction) -> OperationDocument:
@@ -133,7 +135,7 @@ def _of_transaction(made: Transaction) -> OperationDocument:
 
 def _of_roll(outcome: Rolled, decided: Decided) -> OperationDocument:
     if outcome.posted is None:
-        made = OperationDocument(None, [], "loot", decided.config_version)
+        made = OperationDocument(None, [], "loot", decided.config_version or 0)
     else:
         made = _of_transaction(outcome.posted.transaction)
     return msgspec.structs.replace(made, roll_id=outcome.roll.roll_id, outputs=_outputs(outcome.roll))

@@ -41,6 +41,7 @@ class ProblemDocument(msgspec.Struct, frozen=True, rename="camel", omit_defaults
     evidence_hash: str | None = None
     transaction_id: str | None = None
     roll_id: str | None = None
+    config_version: int | None = None
 
 
 def problem(error: FairscoreError, request_id: str) -> Answer:

@@ -68,7 +68,7 @@ def imports(path: Path) -> set[str]:
 
 def pure(name: str) -> bool:
     """Whether `name` is promised to have no edge."""
-    return name in PURE or name.startswith(PURE_PACKAGES)
+    return name in PURE or any(name == package or name.startswith(f"{package}.") for package in PURE_PACKAGES)
 
 
 def allowed_to_indexer(importer: str, one: str) -> bool:

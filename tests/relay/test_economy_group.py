@@ -1,6 +1,7 @@
 """The journey of a group of operations, without HTTP: one commit, one look at everything, one poison order."""
 
 import asyncio
+import random
 from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
@@ -285,3 +286,34 @@ def test_what_arrives_together_is_one_commit(database: Database) -> None:
     asyncio.run(scenario())
     assert database.read_now(lambda c: ledger_view.head(c, "chess"))[0] == 60 + 100
     check(database)
+
+
+def test_two_replicas_never_wait_for_each_other_in_a_circle(postgres_url: str) -> None:
+    """Groups of both games, with the same keys and players in any order: no deadlock, one effect for each key."""
+
+    async def replica(database: Database, seed: int) -> list[Reply]:
+        writer = Writer(database)
+        writer.start()
+        intake = EconomyIntake(writer, database, render)
+        replies: list[Reply] = []
+        for n in range(12):
+            mixed = [grant(f"p{k}", key=f"k{n}-{k}-{game_id}", game_id=game_id) for k in range(8) for game_id in GAMES]
+            random.Random(seed * 100 + n).shuffle(mixed)
+            replies += await asyncio.gather(*map(intake.submit, mixed))
+        assert writer.stats.alone == 0
+        await intake.stop()
+        await writer.stop()
+        return replies
+
+    async def both(first: Database, second: Database) -> None:
+        replies = [reply for of in await asyncio.gather(replica(first, 1), replica(second, 2)) for reply in of]
+        assert {reply.kept.status for reply in replies} == {200}
+        assert sum(reply.kept.replayed for reply in replies) == len(replies) // 2 == 12 * 16
+
+    with closing(open_database(postgres_url)) as first, closing(open_database(postgres_url)) as second:
+        migrate.upgrade(first, "relay")
+        with first.write() as c:
+            for game_id in GAMES:
+                found_game(c, game_id)
+        asyncio.run(both(first, second))
+        check(first)

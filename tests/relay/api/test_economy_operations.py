@@ -87,7 +87,9 @@ def test_what_is_refused_says_why(play: Play) -> None:
             ({"amount": 1_000_001}, 422, "MAX_AMOUNT_EXCEEDED"),
             ({"currencyId": "gems", "amount": 11}, 409, "MAX_BALANCE_EXCEEDED"),
         ):
-            check_refused(await server.post("/grant", grant | change), status, code)
+            refused = await server.post("/grant", grant | change)
+            check_refused(refused, status, code)
+            assert refused.json.get("configVersion") == (None if code == "AMOUNT_INVALID" else 0)
         check_refused(
             await server.post("/grant", grant | {"externalId": " ann"}), 400, "PAYLOAD_MALFORMED", "/externalId"
         )
