@@ -66,10 +66,15 @@ def put_players(
     known = players(c, game_id, [player.external_id for player in declared])
     openings = [None if one.external_id in known else opening(one.external_id, one.wallets, by) for one in declared]
     load(c, book, [draft for draft in openings if draft is not None])
+    book.currencies.update(currencies(c, game_id, {name for player in declared for name, _ in player.wallets}))
     outcomes: list[Declared | Refusal] = []
     for player, first in zip(declared, openings, strict=True):
-        outcome: Declared | Refusal = Declared(created=player.external_id not in known)
-        if first is not None and player.external_id not in known:
+        new = player.external_id not in known
+        outcome: Declared | Refusal = Declared(created=new)
+        missing = [name for name, _ in player.wallets if name not in book.currencies]  # a balance of 0 books nothing
+        if new and missing:
+            outcome = Refusal("CURRENCY_UNKNOWN", f"The game has no currency {missing[0]}.")
+        elif new and first is not None:
             book.players.add(player.external_id)  # is created below, in this same transaction
             posted = book.record(first, new_id("txn_", now_ms), now_ms)
             outcome = posted if isinstance(posted, Refusal) else Declared(created=True, opened=posted)

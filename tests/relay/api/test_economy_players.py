@@ -76,7 +76,8 @@ def test_what_cannot_be_booked_creates_nobody(database_url: str, relay_at: Any) 
     async def scenario(server: Server) -> None:
         await with_currencies(server)
         check_refused(await server.post("/players", owning("a", gold=1, gems=51)), 409, "MAX_BALANCE_EXCEEDED")
-        check_refused(await server.post("/players", owning("a", gold=1, silver=1)), 404, "CURRENCY_UNKNOWN")
+        for silver in (0, 1):
+            check_refused(await server.post("/players", owning("a", gold=1, silver=silver)), 404, "CURRENCY_UNKNOWN")
         assert await server.count("economy_players") == await server.count("ledger_transactions") == 0
         data_of(await server.post("/players", owning("a", gold=2**53 - 1)), 201)
         check_refused(await server.post("/players", owning("b", gold=1)), 409, "SUPPLY_EXCEEDED")
@@ -175,6 +176,25 @@ def test_of_many_who_create_a_player_one_does(database_url: str, relay_at: Any) 
         )
 
     with_server(database_url, relay_at, scenario)
+
+
+def test_replicas_create_a_player_once(database_url: str, relay_at: Any) -> None:
+    """Two relays on one database, a retry of each request at the other: one effect each, and the same answers."""
+
+    async def scenario() -> None:
+        async with relay_at(database_url) as first, relay_at(database_url) as second:
+            servers = (Server(first), Server(second))
+            await with_currencies(servers[0])
+            asks = [(owning(f"p{n % 4}", gold=n + 1), f"k{n}") for n in range(12)]
+            calls = [server.post("/players", body, idempotency_key=key) for body, key in asks for server in servers]
+            replies = await asyncio.gather(*calls)
+            for one, retry in zip(replies[::2], replies[1::2], strict=True):
+                assert (one.status, one.body) == (retry.status, retry.body)
+                assert ("idempotent-replayed" in one.headers) != ("idempotent-replayed" in retry.headers)
+            assert sum(data_of(reply)["created"] for reply in replies) == 8  # four, each told twice
+            assert (await servers[0].check_ledger()).sequence == 4
+
+    asyncio.run(scenario())
 
 
 def test_players_are_found_by_part_of_id_or_name(database_url: str, relay_at: Any) -> None:
