@@ -6,10 +6,9 @@ starts, who is told, and what happens to a group that fails.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from relay.economy.ledger import Posted
 from relay.economy_entries import Order, Render, Reply
 from relay.economy_group import process
 from relay.economy_meter import OK, EconomyMeter
@@ -35,12 +34,9 @@ class EconomyIntake:
     While one group is committed the next one forms: an operation that comes alone is committed at once.
     """
 
-    def __init__(
-        self, writer: RunsJobs, database: Database, render: Render, on_moved: Callable[[], None] = lambda: None
-    ) -> None:
-        """`render` makes answers of what was decided; `on_moved` is told when something was booked."""
+    def __init__(self, writer: RunsJobs, database: Database, render: Render) -> None:
+        """`render` makes answers of what was decided."""
         self.meter = EconomyMeter()
-        self.on_moved = on_moved
         self._writer, self._store, self._render = writer, intake_store(database), render
         self._waiting: list[_Waiting] = []
         self._running: asyncio.Task[None] | None = None
@@ -98,8 +94,6 @@ class EconomyIntake:
                 self.meter.operation(waiting.order.action, reply.decided.code or OK)
             if not waiting.future.done():  # the client may be gone; what is committed stays committed
                 waiting.future.set_result(reply)
-        if any(reply.decided is not None and isinstance(reply.decided.outcome, Posted) for reply in replies):
-            self.on_moved()
 
     def _fail(self, taken: Sequence[_Waiting]) -> None:
         for waiting in taken:
