@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, select, union_all
+from sqlalchemy import ColumnElement, Connection, Select, exists, func, select, union_all
 
 from relay.economy import entries
 from relay.economy.drafts import SOURCES
@@ -19,7 +19,11 @@ from relay.economy.ledger import Transaction, transaction_of
 from relay.store.economy_tables import ledger_heads, ledger_moves, ledger_transactions
 
 CLOCK_STEP_MS = 600_000  # how far the database's clock may once have been set back
+COUNTED = 10_000  # rows of an index, to find out which of two filters is the rarer
 BY_ROLE = ("server", "client")  # the sources of types that have none of their own
+
+
+_Sequences = Select[tuple[int]]
 
 
 class History(NamedTuple):
@@ -53,7 +57,7 @@ def history(c: Connection, game_id: str, wanted: History, limit: int, before: in
     first, end = _bounds(c, game_id, wanted)
     end = end if before is None else min(end, before)
     rows = [query.distinct().order_by(query.selected_columns[0].desc()).limit(limit).subquery()
-            for query in _candidates(game_id, wanted, first, end)]  # fmt: skip
+            for query in _candidates(c, game_id, wanted, (first, end))]  # fmt: skip
     if not rows:
         return []
     sequences = union_all(*(select(one.c.sequence) for one in rows)).subquery()
@@ -72,30 +76,57 @@ def _told(c: Connection, which: Sequence[ColumnElement[bool]]) -> list[Told]:
 # --------------------------------------------------------------------- in an index's order
 
 
-def _candidates(game_id: str, wanted: History, first: int, end: int) -> Iterator[Select[tuple[int]]]:
-    """Yield queries for sequences, each in the order of an index; the list is of what any of them finds."""
+def _candidates(c: Connection, game_id: str, wanted: History, span: tuple[int, int]) -> list[_Sequences]:
+    """Return queries for sequences, each in the order of an index; the list is of what any of them finds.
+
+    Where both the moves and the kind are asked for, the rarer of them is read, and looked at for the other.
+    """
+    moves, kinds = _by_moves(game_id, wanted, span), _by_kind(game_id, wanted, span)
+    if not moves:
+        return [one.where(*_in_time(wanted)) for one in kinds]
+    asked = [*_in_time(wanted), *_of_kind(wanted)]
     m, t = ledger_moves.c, ledger_transactions.c
+    same = (t.game_id == m.game_id) & (t.sequence == m.sequence)
+    if _pairs(wanted) is not None and _size(c, kinds) < _size(c, moves):
+        move = exists().select_from(ledger_moves).where(same, *_of_moves(wanted)).correlate(ledger_transactions)
+        return [one.where(move, *_in_time(wanted)) for one in kinds]
+    return [one.join(ledger_transactions, same).where(*asked) for one in moves] if asked else moves
+
+
+def _by_kind(game_id: str, wanted: History, span: tuple[int, int]) -> list[_Sequences]:
+    t = ledger_transactions.c
+    of_game = select(t.sequence).where(t.game_id == game_id, t.sequence >= span[0], t.sequence < span[1])
     pairs = _pairs(wanted)
-    if wanted.player is None and wanted.asset is None:
-        of_game = select(t.sequence).where(t.game_id == game_id, t.sequence >= first, t.sequence < end)
-        of_game = of_game.where(*_in_time(wanted))
-        yield from (
-            [of_game] if pairs is None else [of_game.where(t.type == one[0], t.source == one[1]) for one in pairs]
-        )
-        return
-    moves = select(m.sequence).where(m.game_id == game_id, m.sequence >= first, m.sequence < end)
+    return [of_game] if pairs is None else [of_game.where(t.type == one[0], t.source == one[1]) for one in pairs]
+
+
+def _by_moves(game_id: str, wanted: History, span: tuple[int, int]) -> list[_Sequences]:
+    m = ledger_moves.c
+    moves = select(m.sequence).where(m.game_id == game_id, m.sequence >= span[0], m.sequence < span[1])
     if wanted.asset is not None:
         moves = moves.where(m.asset == wanted.asset)
-    asked = [*_in_time(wanted), *_of_kind(wanted)]
-    if asked:
-        same = (t.game_id == m.game_id) & (t.sequence == m.sequence)
-        moves = moves.join(ledger_transactions, same).where(*asked)
     if wanted.player is None:
-        yield moves
-        return
-    for account in (entries.wallet(wanted.player), entries.escrow(wanted.player)):
-        yield moves.where(m.source == account)
-        yield moves.where(m.target == account)
+        return [] if wanted.asset is None else [moves]
+    return [moves.where(side == account) for account in _accounts(wanted.player) for side in (m.source, m.target)]
+
+
+def _size(c: Connection, queries: Sequence[_Sequences]) -> int:
+    """Return how many rows the queries would read, but no more than COUNTED of each."""
+    parts = [select(func.count()).select_from(one.limit(COUNTED).subquery()).scalar_subquery() for one in queries]
+    return sum(int(count) for count in c.execute(select(*parts)).one()) if parts else 0
+
+
+def _of_moves(wanted: History) -> Iterator[ColumnElement[bool]]:
+    m = ledger_moves.c
+    if wanted.asset is not None:
+        yield m.asset == wanted.asset
+    if wanted.player is not None:
+        accounts = _accounts(wanted.player)
+        yield m.source.in_(accounts) | m.target.in_(accounts)
+
+
+def _accounts(player: str) -> tuple[str, str]:
+    return entries.wallet(player), entries.escrow(player)
 
 
 def _pairs(wanted: History) -> list[tuple[str, str]] | None:

@@ -97,7 +97,7 @@ def test_a_list_is_what_looking_at_every_transaction_finds(database_url: str) ->
         for player, asset, kind, source, (from_ms, to_ms) in filters:
             wanted = History(player, asset, kind, source, from_ms, to_ms)
             expected = [one.id for one in reversed(told) if shown(one, wanted)]
-            assert [one for page in paged(c, wanted, 7) for one in page] == expected, wanted
+            assert [one for page in paged(c, wanted, 20) for one in page] == expected, wanted
             found += len(expected)
     assert found > 1_000
 
