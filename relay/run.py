@@ -57,7 +57,7 @@ from relay.store.keys import KeyStore
 from relay.store.outbox_leases import ChainMismatchError, known_contract
 from relay.store.writer import Writer
 from relay.webhooks.child import WebhookProcess
-from relay.welcome import greet, tournament_round
+from relay.welcome import first_grant, greet, tournament_round
 
 GC_THRESHOLD = 50_000  # with `gc.freeze`, collections under load no longer make the slowest answers
 READY_POLL_S = 0.05
@@ -308,9 +308,20 @@ class Composition:
             await asyncio.sleep(READY_POLL_S)
         player = checksum_address(secrets.token_bytes(20))
         page = self._indexer is not None
-        played = tournament_round(url, self._tournament, self._settings.home) if self._tournament else ""
         shown = player if self._relay else ""
-        greet(self._console, url, shown, self._game_id, self._facts, page=page, played=played)
+        greet(self._console, url, shown, self._game_id, self._facts, page=page, to_try=self._to_try(url))
+
+    def _to_try(self, url: str) -> list[tuple[str, str]]:
+        """Return lines to paste, each with what it does; on the embedded chain only, where keys are known."""
+        if not self._tournament:
+            return []
+        home = self._settings.home
+        played = "play a round of the open tournament, and confirm it as the game's server"
+        granted = "found an economy: a currency, a player, a grant"
+        return [
+            (played, tournament_round(url, self._tournament, home)),
+            (granted, first_grant(url, self._game_id, home)),
+        ]
 
 
 async def _repeat(flush: Flush) -> None:

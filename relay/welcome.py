@@ -1,10 +1,11 @@
-"""What the terminal says when the system is ready: what to open, and two lines to paste.
+"""What the terminal says when the system is ready: what to open, and lines to paste from any folder.
 
 Touches the console it is given.
 """
 
 import json
-from os.path import relpath
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -16,6 +17,7 @@ from relay.home import DEVNET_NAME
 # 45 perfect, 12 good, 3 miss, combo 42: (10 + 42)/10 x (10 x 45 + 5 x 12) = 2652. 5420 is what a cheat would like.
 PLAY = {"perfect": 45, "good": 12, "miss": 3, "combo": 42, "gameTime": 30000}
 HONEST, CHEAT = 2652, 5420
+JSON_TYPE = "-H 'Content-Type: application/json'"
 
 
 def curl(url: str, player: str, game_id: str, score: int) -> str:
@@ -28,19 +30,37 @@ def curl(url: str, player: str, game_id: str, score: int) -> str:
 
 def tournament_round(url: str, tournament: str, home: Path) -> str:
     """Return a line that plays a round as escs documents it: start, report, confirmation by the game's server."""
-    json_type = "-H 'Content-Type: application/json'"
     play = json.dumps({"score": HONEST, **PLAY}, separators=(",", ":"))
-    secret = f"""$(sed -n 's/.*"gameServerSecret": "\\([^"]*\\)".*/\\1/p' {relpath(home / DEVNET_NAME)})"""
-    start = f"""curl -s -X POST $T/rounds {json_type} -d '{{"playerId":"5f158719c9e95137883b8b7c"}}'"""
+    secret = _of_devnet("gameServerSecret", home)
+    start = f"""curl -s -X POST $T/rounds {JSON_TYPE} -d '{{"playerId":"5f158719c9e95137883b8b7c"}}'"""
     return "; ".join(
         (
             f"T={url}/tournaments/{tournament}",
             f"""R=$({start} | sed 's/.*"_id":"\\([0-9a-f]*\\)".*/\\1/')""",
-            f"curl -s -X POST $T/rounds/$R/end {json_type} -d '{play}'",
+            f"curl -s -X POST $T/rounds/$R/end {JSON_TYPE} -d '{play}'",
             f"""curl -s -X PUT $T/rounds/$R/game-server-confirmation -H "escs-game-secret-key: {secret}" """
-            f"""{json_type} -d '{{"isValid":true,"score":{HONEST}}}'""",
+            f"""{JSON_TYPE} -d '{{"isValid":true,"score":{HONEST}}}'""",
         )
     )
+
+
+def first_grant(url: str, game_id: str, home: Path) -> str:
+    """Return a line that founds an economy as the game's server does: a currency, a player, what the player gets."""
+    headers = f"""-H "Authorization: Bearer {_of_devnet("server", home)}" {JSON_TYPE}"""
+    asked = (
+        ("currencies", {"currencyId": "gold", "name": "Gold", "icon": "coin"}),
+        ("players", {"externalId": "ann"}),
+        ("grant", {"externalId": "ann", "currencyId": "gold", "amount": 100}),
+    )
+    said = (f"""e {path} '{json.dumps(body, separators=(",", ":"))}'""" for path, body in asked)
+    call = f"""e() {{ curl -s -X POST "{url}/api/economy/$1?gameId={game_id}" {headers} -d "$2"; echo; }}"""
+    return "; ".join((call, *said))
+
+
+def _of_devnet(name: str, home: Path) -> str:
+    """Return what a shell reads a value of `devnet.json` with, in whatever folder."""
+    file = shlex.quote(str((home / DEVNET_NAME).absolute()))
+    return f"""$(sed -n 's/.*"{name}": "\\([^"]*\\)".*/\\1/p' {file})"""
 
 
 def greet(
@@ -51,12 +71,12 @@ def greet(
     facts: list[tuple[str, str]],
     *,
     page: bool,
-    played: str = "",
+    to_try: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Print where to go. `facts` are further (name, value) lines; `page` says whether one is served.
 
-    `player` is an address for the lines to paste; empty where no score is taken: then there are none. `played` is a
-    line that plays a round, where there is a tournament for everybody.
+    `player` is an address for the lines to paste; empty where no score is taken: then there are none. `to_try` are
+    further lines to paste, each with what it does.
     """
     console.print(Rule("[bold green]Fairscore is ready[/]", style="green"))
     if page:
@@ -69,7 +89,7 @@ def greet(
         console.print(f"  [cyan]{escape(curl(url, player, game_id, HONEST))}[/]")
         console.print("\n  try to cheat (refused, with every check that was made):\n")
         console.print(f"  [yellow]{escape(curl(url, player, game_id, CHEAT))}[/]\n")
-    if played:
-        console.print("  play a round of the open tournament, and confirm it as the game's server:\n")
-        console.print(f"  [cyan]{escape(played)}[/]\n")
+    for what, line in to_try:
+        console.print(f"  {escape(what)}:\n")
+        console.print(f"  [cyan]{escape(line)}[/]\n")
     console.print("  stop with Ctrl-C", style="dim")
