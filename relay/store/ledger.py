@@ -4,26 +4,32 @@ The only SQL that changes the ledger. The row of a game in `ledger_heads` is loc
 read for a decision, and until the commit: transactions are chained, so they come one after the other anyway, and behind
 this lock every balance, listing, cooldown or seed of the game may be decided on without a further one. Several games
 are locked in ascending order of their ids, so replicas never wait for each other in a circle, as long as a database
-transaction locks all its games by one call of `open_books` (or `post`).
+transaction locks all its games by one call of `open_books`.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from sqlalchemy import Connection, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.economy import entries
-from relay.economy.drafts import By, Draft, reversal
-from relay.economy.ledger import GENESIS, Balance, Book, Posted, Refusal, Transaction, touched
+from relay.economy.drafts import Draft
+from relay.economy.ledger import GENESIS, Balance, Book, Transaction, touched
 from relay.economy.randomness import RollNumber, roll_id
-from relay.ids import new_ids
 from relay.store import ledger_rows, tallies
-from relay.store.catalog_tables import economy_rolls
-from relay.store.economy_tables import economy_currencies, economy_players, ledger_heads, ledger_transactions
-from relay.store.ledger_view import parsed, transaction
+from relay.store.bulk import keys, lookup
+from relay.store.economy_tables import ledger_heads
+from relay.store.ledger_view import parsed
 
-Outcome = Posted | Refusal
 NOTHING = Balance()
+_PLAYERS = lookup("SELECT external_id FROM economy_players WHERE game_id = :game_id AND external_id IN :ids")
+_CURRENCIES = lookup(
+    "SELECT currency_id, max_balance FROM economy_currencies WHERE game_id = :game_id AND currency_id IN :ids"
+)
+_ORIGINALS = lookup("SELECT id, body FROM ledger_transactions WHERE id IN :ids AND game_id = :game_id")
+_UNDONE = lookup("SELECT reverses, body FROM ledger_transactions WHERE reverses IN :ids")
+_BOOKED = lookup("SELECT reference, id FROM ledger_transactions WHERE game_id = :game_id AND reference IN :ids")
+_ROLLED = lookup("SELECT reference, epoch, number FROM economy_rolls WHERE game_id = :game_id AND reference IN :ids")
 
 
 def open_books(c: Connection, game_ids: Iterable[str]) -> dict[str, Book]:
@@ -61,22 +67,21 @@ def load(c: Connection, book: Book, drafts: Sequence[Draft]) -> None:
     ids = {currency_id for _, asset in positions if (currency_id := entries.currency_of(asset)) is not None}
     book.currencies.update(currencies(c, book.game_id, book.ask("currency", ids)))
     learn_references(c, book, {draft.reference for draft in drafts if draft.reference is not None})
-    t = ledger_transactions.c
     undone = book.ask("reversal", {draft.reverses for draft in drafts if draft.reverses is not None})
     if undone:
-        for row in c.execute(select(t.reverses, t.body).where(t.reverses.in_(undone))):
-            book.reversals[row.reverses] = parsed(row.body)
+        for transaction_id, body in c.execute(_UNDONE[c.dialect.name], {"ids": keys(c, undone)}):
+            book.reversals[transaction_id] = parsed(body)
 
 
 def learn_references(c: Connection, book: Book, references: Iterable[str]) -> None:
     """Read into a book which of these references were used, and for what."""
     wanted = sorted(book.ask("reference", references))
     if wanted:
-        t, r = ledger_transactions.c, economy_rolls.c
-        booked = select(t.reference, t.id).where(t.game_id == book.game_id, t.reference.in_(wanted))
-        book.references |= {row.reference: row.id for row in c.execute(booked)}
-        rolled = select(r.reference, r.epoch, r.number).where(r.game_id == book.game_id, r.reference.in_(wanted))
-        book.references |= {row.reference: roll_id(RollNumber(row.epoch, row.number)) for row in c.execute(rolled)}
+        given = {"game_id": book.game_id, "ids": keys(c, wanted)}
+        for reference, first in c.execute(_BOOKED[c.dialect.name], given):
+            book.references[reference] = first
+        for reference, epoch, number in c.execute(_ROLLED[c.dialect.name], given):
+            book.references[reference] = roll_id(RollNumber(epoch, number))
 
 
 def write(c: Connection, book: Book) -> None:
@@ -96,39 +101,12 @@ def write(c: Connection, book: Book) -> None:
     book.added.clear()
 
 
-def post(c: Connection, work: Mapping[str, Sequence[Draft]], now_ms: int) -> dict[str, list[Outcome]]:
-    """Book drafts of one or several games, each on its own: what is refused does not hold up the others.
-
-    Returns for each game the outcomes in the order of its drafts; all of it is stored with the commit, or nothing.
-    """
-    outcomes: dict[str, list[Outcome]] = {}
-    for game_id, book in open_books(c, work).items():
-        drafts = work[game_id]
-        load(c, book, drafts)
-        ids = new_ids("txn_", now_ms, len(drafts))
-        outcomes[game_id] = [book.record(one, id_, now_ms) for one, id_ in zip(drafts, ids, strict=True)]
-        write(c, book)
-    return outcomes
-
-
-def reverse(c: Connection, game_id: str, transaction_id: str, by: By, now_ms: int) -> Outcome:
-    """Undo a transaction by an equal and opposite one; asked again, the answer is the reversal that was made."""
-    original = transaction(c, game_id, transaction_id)
-    if original is None:
-        return Refusal("TRANSACTION_UNKNOWN", f"The game has no transaction {transaction_id}.")
-    undoing = reversal(transaction_id, original.draft, by)
-    if undoing is None:
-        return Refusal("NOT_REVERSIBLE", f"A transaction of type {original.draft.type} cannot be reversed.")
-    return post(c, {game_id: [undoing]}, now_ms)[game_id][0]
-
-
 def originals(c: Connection, game_id: str, transaction_ids: Collection[str]) -> dict[str, Transaction]:
     """Return those of these transactions that the game has, by id."""
     if not transaction_ids:
         return {}
-    t = ledger_transactions.c
-    query = select(t.id, t.body).where(t.id.in_(sorted(transaction_ids)), t.game_id == game_id)
-    return {row.id: parsed(row.body) for row in c.execute(query)}
+    given = {"game_id": game_id, "ids": keys(c, transaction_ids)}
+    return {row.id: parsed(row.body) for row in c.execute(_ORIGINALS[c.dialect.name], given)}
 
 
 def players(c: Connection, game_id: str, external_ids: Iterable[str]) -> set[str]:
@@ -136,8 +114,7 @@ def players(c: Connection, game_id: str, external_ids: Iterable[str]) -> set[str
     wanted = list(external_ids)
     if not wanted:
         return set()
-    p = economy_players.c
-    return set(c.scalars(select(p.external_id).where(p.game_id == game_id, p.external_id.in_(wanted))))
+    return set(c.scalars(_PLAYERS[c.dialect.name], {"game_id": game_id, "ids": keys(c, wanted)}))
 
 
 def currencies(c: Connection, game_id: str, currency_ids: Iterable[str]) -> dict[str, int | None]:
@@ -145,9 +122,7 @@ def currencies(c: Connection, game_id: str, currency_ids: Iterable[str]) -> dict
     wanted = list(currency_ids)
     if not wanted:
         return {}
-    e = economy_currencies.c
-    query = select(e.currency_id, e.max_balance).where(e.game_id == game_id, e.currency_id.in_(wanted))
-    return {row.currency_id: row.max_balance for row in c.execute(query)}
+    return dict(map(tuple, c.execute(_CURRENCIES[c.dialect.name], {"game_id": game_id, "ids": keys(c, wanted)})))
 
 
 def freeze(c: Connection, game_id: str, position: entries.Position, why: str, now_ms: int) -> bool:

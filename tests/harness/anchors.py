@@ -14,10 +14,10 @@ from relay.economy.merkle import leaf_hash, nodes_over, tree_head
 from relay.outbox.anchors import AnchorCargo
 from relay.outbox.desk import Hook, OutboxChain, OutboxSettings, no_hook
 from relay.outbox.loop import Outbox
-from relay.store import ledger, ledger_view
+from relay.store import ledger_view
 from relay.store.checkpoint_moves import CheckpointRows
 from relay.store.checkpoint_tables import checkpoints
-from tests.harness.ledgers import BY, NOW, found_game
+from tests.harness.ledgers import BY, NOW, found_game, post
 from tests.harness.outboxes import ATTESTER, CHAIN_ID, CONTRACT, SETTINGS, Bench
 
 GAME = "island"
@@ -45,7 +45,7 @@ def book(c: Connection, count: int, game_id: str = GAME) -> None:
     """Book `count` grants more in a game's ledger; founds it where it is new."""
     if game_id not in ledger_view.sizes(c):
         found_game(c, game_id)
-    posted = ledger.post(c, {game_id: [drafts.grant("ann", "gold", 1, BY)] * count}, NOW)
+    posted = post(c, {game_id: [drafts.grant("ann", "gold", 1, BY)] * count}, NOW)
     assert all(isinstance(one, Posted) for one in posted[game_id])
 
 

@@ -1,17 +1,20 @@
 """A ledger in a real database for tests, and the oracle that holds after anything that was done to it."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, select
 
 from relay.economy import entries
-from relay.economy.drafts import By
+from relay.economy.drafts import By, Draft
 from relay.economy.entries import Position
+from relay.economy.ledger import Posted, Refusal
 from relay.economy.players import Currency, Player
 from relay.economy.replay import Replay
-from relay.store import ledger_view, migrate, wallets
+from relay.economy.steps import Reversal
+from relay.ids import new_ids
+from relay.store import desks, ledger, ledger_view, migrate, wallets
 from relay.store.economy_tables import ledger_balances, ledger_moves, ledger_transactions
 from relay.store.engine import Database, open_database
 
@@ -37,6 +40,27 @@ def found_game(c: Connection, game_id: str, *external_ids: str) -> None:
     for currency in CURRENCIES:
         wallets.put_currency(c, game_id, currency, NOW)
     wallets.put_players(c, game_id, [Player(name) for name in external_ids or PLAYERS], BY, NOW)
+
+
+def post(c: Connection, work: Mapping[str, Sequence[Draft]], now_ms: int) -> dict[str, list[Posted | Refusal]]:
+    """Book drafts of one or several games as one group; returns for each game the outcomes in order."""
+    outcomes: dict[str, list[Posted | Refusal]] = {}
+    for game_id, book in ledger.open_books(c, work).items():
+        drafts = work[game_id]
+        ledger.load(c, book, drafts)
+        ids = new_ids("txn_", now_ms, len(drafts))
+        outcomes[game_id] = [book.record(one, id_, now_ms) for one, id_ in zip(drafts, ids, strict=True)]
+        ledger.write(c, book)
+    return outcomes
+
+
+def reverse(c: Connection, game_id: str, transaction_id: str, by: By, now_ms: int) -> Posted | Refusal:
+    """Undo a transaction."""
+    book = ledger.open_books(c, [game_id])[game_id]
+    outcome = desks.decide(c, book, Reversal(transaction_id, by), now_ms)
+    assert isinstance(outcome, Posted | Refusal)
+    ledger.write(c, book)
+    return outcome
 
 
 def all_balances(c: Connection, game_id: str) -> dict[Position, int]:

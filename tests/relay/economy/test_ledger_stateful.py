@@ -19,7 +19,7 @@ from relay.economy.entries import BURN, MINT, TAX, Position
 from relay.economy.ledger import Posted, Refusal
 from relay.store import ledger
 from relay.store.engine import Database
-from tests.harness.ledgers import BY, NOW, PLAYERS, all_balances, check_ledger, found_game, ledger_at
+from tests.harness.ledgers import BY, NOW, PLAYERS, all_balances, check_ledger, found_game, ledger_at, post, reverse
 
 ASSETS = ("currency:gold", "currency:gems", "item:sword")
 CAPS = {"currency:gems": 50, "item:sword": 5}
@@ -87,7 +87,7 @@ class Ledger(RuleBasedStateMachine):
     @rule(group=st.lists(moves(), min_size=1, max_size=6))
     def post(self, group: list[Draft]) -> None:
         with self.database.write() as c:
-            outcomes = ledger.post(c, {self.game_id: group}, NOW)[self.game_id]
+            outcomes = post(c, {self.game_id: group}, NOW)[self.game_id]
         for draft, outcome in zip(group, outcomes, strict=True):
             self.expect(draft, outcome)
 
@@ -99,14 +99,14 @@ class Ledger(RuleBasedStateMachine):
 
     def post_and_die(self, group: list[Draft]) -> None:
         with self.database.write() as c:
-            ledger.post(c, {self.game_id: group}, NOW)
+            post(c, {self.game_id: group}, NOW)
             raise CrashError
 
     @rule(data=st.data())
     def reverse(self, data: st.DataObject) -> None:
         transaction_id = data.draw(st.sampled_from([*self.done, "txn_unknown"]))
         with self.database.write() as c:
-            outcome = ledger.reverse(c, self.game_id, transaction_id, BY, NOW)
+            outcome = reverse(c, self.game_id, transaction_id, BY, NOW)
         original = self.done.get(transaction_id)
         if original is None:
             assert outcome == Refusal("TRANSACTION_UNKNOWN", "The game has no transaction txn_unknown.")
@@ -206,5 +206,5 @@ def check_one_more(database: Database) -> None:
     """The database still takes bookings."""
     with database.write() as c:
         found_game(c, "last")
-        outcome = ledger.post(c, {"last": [drafts.grant("ann", "gold", 5, BY)]}, NOW)["last"][0]
+        outcome = post(c, {"last": [drafts.grant("ann", "gold", 5, BY)]}, NOW)["last"][0]
     assert isinstance(outcome, Posted)

@@ -11,8 +11,8 @@ from relay.economy.drafts import By, Draft
 from relay.economy.entries import BURN, MINT, TAX, Move
 from relay.economy.ledger import Posted, Transaction
 from relay.economy.series import WINDOWS, Level, levels
-from relay.store import economy_stats, ledger, ledger_view, tallies
-from tests.harness.ledgers import BY, NOW, PLAYERS, found_game, ledger_at
+from relay.store import economy_stats, ledger_view, tallies
+from tests.harness.ledgers import BY, NOW, PLAYERS, found_game, ledger_at, post, reverse
 
 GAME, OTHER = "chess", "go"
 GOLD, SWORD = entries.currency("gold"), entries.item("sword")
@@ -41,12 +41,12 @@ def played(c: Connection, moments: Sequence[int]) -> None:
     for game_id in (GAME, OTHER):
         found_game(c, game_id)
     rich = drafts.draft("opening", BY, [Move(GOLD, 5_000, MINT, ANN), Move(GOLD, 50, ANN, HELD)])
-    ledger.post(c, {GAME: [rich], OTHER: [drafts.grant("ann", "gold", 3, BY)]}, moments[0])
+    post(c, {GAME: [rich], OTHER: [drafts.grant("ann", "gold", 3, BY)]}, moments[0])
     for at_ms in moments[1:]:
         drafted = any_draft(draw)
-        outcome = ledger.post(c, {GAME: [drafted], OTHER: [drafts.grant("ann", "gold", 3, BY)]}, at_ms)[GAME][0]
+        outcome = post(c, {GAME: [drafted], OTHER: [drafts.grant("ann", "gold", 3, BY)]}, at_ms)[GAME][0]
         if isinstance(outcome, Posted) and drafted.type in {"grant", "spend"} and draw.random() < 0.3:
-            ledger.reverse(c, GAME, outcome.transaction.id, By("admin", "key_1", 1, "wrong"), at_ms + 1)
+            reverse(c, GAME, outcome.transaction.id, By("admin", "key_1", 1, "wrong"), at_ms + 1)
 
 
 def level_at(told: Sequence[Transaction], end_ms: int) -> Level:

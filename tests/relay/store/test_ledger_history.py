@@ -11,9 +11,9 @@ from relay.economy import drafts, entries
 from relay.economy.drafts import SOURCES, By, Draft
 from relay.economy.entries import BURN, MINT, Move
 from relay.economy.ledger import Posted, Transaction
-from relay.store import ledger, ledger_history
+from relay.store import ledger_history
 from relay.store.ledger_history import CLOCK_STEP_MS, History
-from tests.harness.ledgers import BY, NOW, PLAYERS, found_game, ledger_at
+from tests.harness.ledgers import BY, NOW, PLAYERS, found_game, ledger_at, post, reverse
 
 GAME = "chess"
 GOLD, GEMS, SWORD = entries.currency("gold"), entries.currency("gems"), entries.item("sword")
@@ -52,7 +52,7 @@ def played(c: Connection, count: int) -> list[Transaction]:
         if number in (count // 3, count // 2):
             at_ms -= CLOCK_STEP_MS - 1
         draft = drafts.draft("opening", BY, rich) if number == 0 else any_draft(draw)
-        outcomes = ledger.post(c, {GAME: [draft], "go": [drafts.grant("ann", "gold", 1, BY)]}, at_ms)[GAME]
+        outcomes = post(c, {GAME: [draft], "go": [drafts.grant("ann", "gold", 1, BY)]}, at_ms)[GAME]
         told += [one.transaction for one in outcomes if isinstance(one, Posted)]
     return told
 
@@ -109,7 +109,7 @@ def test_every_type_has_the_sources_it_is_listed_by(sqlite_url: str) -> None:
         moves = [Move(GOLD, 1, MINT, ANN)]
         for kind, by in product([one for one in SOURCES if one != "reversal"], (BY, BY_CLIENT)):
             draft = drafts.draft(kind, by, moves)
-            ledger.post(c, {GAME: [draft]}, NOW)
+            post(c, {GAME: [draft]}, NOW)
             newest = ledger_history.history(c, GAME, History(source=draft.source), 1, None)
             assert [(one.transaction.draft.type, one.transaction.draft.source) for one in newest] == [
                 (kind, draft.source)
@@ -120,9 +120,9 @@ def test_a_reversed_transaction_names_what_reversed_it(database_url: str) -> Non
     """In lists and alone; of another game it is not there."""
     with ledger_at(database_url) as database, database.write() as c:
         found_game(c, GAME)
-        granted = ledger.post(c, {GAME: [drafts.grant("ann", "gold", 5, BY)]}, NOW)[GAME][0]
+        granted = post(c, {GAME: [drafts.grant("ann", "gold", 5, BY)]}, NOW)[GAME][0]
         assert isinstance(granted, Posted)
-        undone = ledger.reverse(c, GAME, granted.transaction.id, BY, NOW)
+        undone = reverse(c, GAME, granted.transaction.id, BY, NOW)
         assert isinstance(undone, Posted)
         listed = ledger_history.history(c, GAME, History(), 10, None)
         assert [one.reversed_by for one in listed] == [None, undone.transaction.id]

@@ -19,16 +19,16 @@ from relay.store.flags import FlagFilter, list_flags
 from relay.store.ledger_rows import BalanceGoneError
 from relay.store.ledger_view import Owned, Supply
 from relay.store.writer import Writer
-from tests.harness.ledgers import BY, NOW, all_balances, check_ledger, found_game, ledger_at
+from tests.harness.ledgers import BY, NOW, all_balances, check_ledger, found_game, ledger_at, post, reverse
 
 GAMES = ("chess", "go")
 GOLD, SWORD = entries.currency("gold"), entries.item("sword")
 ANN, BOB = entries.wallet("ann"), entries.wallet("bob")
 
 
-def book(c: Connection, *wanted: drafts.Draft, game_id: str = "chess", now_ms: int = NOW) -> list[ledger.Outcome]:
+def book(c: Connection, *wanted: drafts.Draft, game_id: str = "chess", now_ms: int = NOW) -> list[Posted | Refusal]:
     """Book drafts of one game."""
-    return ledger.post(c, {game_id: wanted}, now_ms)[game_id]
+    return post(c, {game_id: wanted}, now_ms)[game_id]
 
 
 def booked(c: Connection, draft: drafts.Draft, now_ms: int = NOW) -> str:
@@ -53,7 +53,7 @@ def test_replicas_that_book_at_once_neither_wait_in_a_circle_nor_lose_anything(d
             work = {game_id: [drafts.transfer(payer, payee, "gold", 1 + n % 5, BY)] for game_id in both}
             found = []
             for _ in range(calls):
-                outcomes = await writers[n % 2].run(lambda c: ledger.post(c, work, NOW))
+                outcomes = await writers[n % 2].run(lambda c: post(c, work, NOW))
                 found += [outcome for of_game in outcomes.values() for outcome in of_game]
             return found
 
@@ -139,11 +139,11 @@ def test_two_reversals_in_one_group_are_one(database_url: str) -> None:
         undoing = drafts.reversal(granted, original.draft, BY)
         assert undoing is not None
         first, second = book(c, undoing, undoing)
-        later = ledger.reverse(c, "chess", granted, By("admin", "key_2", 9), NOW + 86_400_000)
+        later = reverse(c, "chess", granted, By("admin", "key_2", 9), NOW + 86_400_000)
         assert isinstance(first, Posted)
         assert second == later == first._replace(replayed=True)
         assert all_balances(c, "chess") == {}
-        assert ledger.reverse(c, "go", granted, BY, NOW) == Refusal(
+        assert reverse(c, "go", granted, BY, NOW) == Refusal(
             "TRANSACTION_UNKNOWN", f"The game has no transaction {granted}."
         )
 
@@ -154,7 +154,7 @@ def test_what_was_spent_meanwhile_cannot_be_taken_back(database_url: str) -> Non
         found_game(c, "chess")
         granted = booked(c, drafts.grant("ann", "gold", 7, BY))
         booked(c, drafts.spend("ann", "gold", 1, BY))
-        assert ledger.reverse(c, "chess", granted, BY, NOW) == Refusal(
+        assert reverse(c, "chess", granted, BY, NOW) == Refusal(
             "INSUFFICIENT_BALANCE", "ann has 6 of gold, and 7 are needed."
         )
         check_ledger(c, "chess")

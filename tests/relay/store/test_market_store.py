@@ -19,7 +19,7 @@ from relay.store import catalog, desks, ledger, ledger_view, market
 from relay.store.catalog_tables import market_listings
 from relay.store.engine import Database, open_database
 from relay.store.writer import Writer
-from tests.harness.ledgers import BY, NOW, all_balances, check_ledger, found_game, ledger_at
+from tests.harness.ledgers import BY, NOW, all_balances, check_ledger, found_game, ledger_at, post
 
 GAME = "chess"
 EXPIRY = By("system", "system:expiry", 0)
@@ -191,7 +191,7 @@ def give_back(database: Database, listing: Listing) -> None:
         return
     with database.write() as c:
         move = entries.moved("item:sword", listing.quantity, f"player:{listing.buyer}", "player:ann")
-        outcome = ledger.post(c, {GAME: [draft("transfer", BY, [move])]}, NOW)[GAME][0]
+        outcome = post(c, {GAME: [draft("transfer", BY, [move])]}, NOW)[GAME][0]
         assert isinstance(outcome, Posted)
 
 
