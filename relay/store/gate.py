@@ -91,6 +91,8 @@ class Gate:
         raise_flags(self._c, self._flags, self.now_ms)
 
     def _moved_at(self, place: Place, attempt: Attempt) -> dict[str, Moved]:
+        if self._configs[attempt.game_id].amount_limit(attempt.action) is None:
+            return {}  # nothing of it is looked at
         moved = self._moved.setdefault(place, {})
         for currency_id in attempt.amounts:
             moved.setdefault(currency_id, amounts.empty())

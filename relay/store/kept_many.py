@@ -8,16 +8,17 @@ find its answer; the row is written once, with the answer.
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection
 
 from relay.store import sqlite_bulk
+from relay.store.bulk import Rows
 from relay.store.kept_answers import Claim, Kept
 from relay.store.pg_arrays import bigints, byteas
 from relay.store.tables import kept_answers
 
 _LOCK = "SELECT count(pg_advisory_xact_lock(key)) FROM unnest(%b::int8[]) AS given (key)"
 _SELECT = "SELECT scope, claim_hash, status, body FROM kept_answers WHERE scope = ANY(%b::bytea[])"
-_INSERT = insert(kept_answers)
+_ROWS = Rows(kept_answers, "scope", "claim_hash", "status", "body", "created_at_ms")
 
 
 class Known(NamedTuple):
@@ -40,14 +41,7 @@ def look(c: Connection, scopes: Collection[bytes]) -> dict[bytes, Known]:
 
 def keep(c: Connection, answers: Sequence[tuple[Claim, Kept]], now_ms: int) -> None:
     """Keep the answers of keys that are locked and were not used."""
-    if not answers:
-        return
-    rows = [
-        {"scope": claim.scope, "claim_hash": claim.request, "status": kept.status, "body": kept.body,
-         "created_at_ms": now_ms}
-        for claim, kept in answers
-    ]  # fmt: skip
-    c.execute(_INSERT, rows)
+    _ROWS.insert(c, [(claim.scope, claim.request, kept.status, kept.body, now_ms) for claim, kept in answers])
 
 
 def _look_sqlite(c: Connection, scopes: Sequence[bytes]) -> list[Any]:

@@ -5,19 +5,21 @@ one parameter and one prepared statement whatever their number.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, insert, text, update
+from sqlalchemy import Connection, text, update
 
-from relay.economy.entries import Position
+from relay.economy.entries import Move, Position
 from relay.economy.ledger import Balance, Transaction
+from relay.store.bulk import Rows
 from relay.store.economy_tables import ledger_balances, ledger_moves, ledger_transactions
+from relay.store.pg_arrays import bigints, texts
 
 _READ = {
     "postgresql": text(
-        "SELECT b.account, b.asset, b.amount, b.frozen_at_ms FROM unnest(CAST(:accounts AS text[]), "
-        "CAST(:assets AS text[])) AS k (account, asset) JOIN ledger_balances b "
+        "SELECT b.account, b.asset, b.amount, b.frozen_at_ms FROM unnest(:accounts, :assets) "
+        "AS k (account, asset) JOIN ledger_balances b "
         "ON b.game_id = :game_id AND b.account = k.account AND b.asset = k.asset"
     ),
     "sqlite": text(
@@ -27,8 +29,8 @@ _READ = {
 }
 _CHANGE = {
     "postgresql": text(
-        "UPDATE ledger_balances b SET amount = b.amount + k.change FROM unnest(CAST(:accounts AS text[]), "
-        "CAST(:assets AS text[]), CAST(:changes AS bigint[])) AS k (account, asset, change) "
+        "UPDATE ledger_balances b SET amount = b.amount + k.change FROM unnest(:accounts, :assets, :changes) "
+        "AS k (account, asset, change) "
         "WHERE b.game_id = :game_id AND b.account = k.account AND b.asset = k.asset AND b.frozen_at_ms IS NULL"
     ),
     # Row by row: given all at once, SQLite's planner walks over every balance of the game instead of looking them up.
@@ -37,6 +39,13 @@ _CHANGE = {
         "WHERE game_id = :game_id AND account = :account AND asset = :asset AND frozen_at_ms IS NULL"
     ),
 }
+
+_BALANCES = Rows(ledger_balances, "game_id", "account", "asset", "amount")
+_MOVES = Rows(ledger_moves, "game_id", "sequence", "line", *Move._fields)
+_TRANSACTIONS = Rows(
+    ledger_transactions,
+    "game_id", "sequence", "id", "type", "source", "at_ms", "reference", "reverses", "hash", "body",
+)  # fmt: skip
 
 
 class BalanceGoneError(Exception):
@@ -48,7 +57,7 @@ def balances(c: Connection, game_id: str, positions: Sequence[Position]) -> dict
     if not positions:
         return {}
     found = c.execute(_READ[c.dialect.name], {"game_id": game_id, **_rows(c, positions)})
-    return {(row.account, row.asset): Balance(row.amount, row.frozen_at_ms is not None) for row in found}
+    return {(account, asset): Balance(amount, frozen is not None) for account, asset, amount, frozen in found}
 
 
 def change_balances(c: Connection, game_id: str, changes: Mapping[Position, int]) -> None:
@@ -70,44 +79,23 @@ def change_balances(c: Connection, game_id: str, changes: Mapping[Position, int]
 
 def insert_balances(c: Connection, game_id: str, changes: Mapping[Position, int]) -> None:
     """Add positions that are used for the first time."""
-    rows = [
-        {"game_id": game_id, "account": account, "asset": asset, "amount": amount}
-        for (account, asset), amount in sorted(changes.items())
-    ]
-    if rows:
-        c.execute(insert(ledger_balances), rows)
+    _BALANCES.insert(c, [(game_id, *position, amount) for position, amount in sorted(changes.items())])
 
 
 def insert_transactions(c: Connection, added: Sequence[tuple[Transaction, bytes, bytes]]) -> None:
     """Add transactions with their bytes and hashes."""
-    c.execute(
-        insert(ledger_transactions),
-        [
-            {
-                "game_id": made.game_id,
-                "sequence": made.sequence,
-                "id": made.id,
-                "type": made.draft.type,
-                "source": made.draft.source,
-                "at_ms": made.at_ms,
-                "reference": made.draft.reference,
-                "reverses": made.draft.reverses,
-                "hash": digest,
-                "body": body,
-            }
-            for made, body, digest in added
-        ],
-    )
+    rows = []
+    for made, body, digest in added:
+        draft = made.draft
+        key = (made.game_id, made.sequence, made.id, draft.type, draft.source, made.at_ms)
+        rows.append((*key, draft.reference, draft.reverses, digest, body))
+    _TRANSACTIONS.insert(c, rows)
 
 
 def insert_moves(c: Connection, added: Sequence[Transaction]) -> None:
     """Add the moves of transactions."""
-    rows = [
-        {"game_id": made.game_id, "sequence": made.sequence, "line": line, **move._asdict()}
-        for made in added
-        for line, move in enumerate(made.draft.moves)
-    ]
-    c.execute(insert(ledger_moves), rows)
+    rows = [(made.game_id, made.sequence, line, *move) for made in added for line, move in enumerate(made.draft.moves)]
+    _MOVES.insert(c, rows)
 
 
 def set_frozen(c: Connection, game_id: str, position: Position, frozen: tuple[int, str] | None) -> bool:
@@ -123,5 +111,6 @@ def set_frozen(c: Connection, game_id: str, position: Position, frozen: tuple[in
 def _rows(c: Connection, rows: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
     if c.dialect.name == "sqlite":
         return {"rows": json.dumps(rows)}
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    return dict(zip(("accounts", "assets", "changes"), columns, strict=False))
+    columns = zip(*rows, strict=True)
+    arrays: list[tuple[str, Callable[[Any], bytes]]] = [("accounts", texts), ("assets", texts), ("changes", bigints)]
+    return {name: array(column) for (name, array), column in zip(arrays, columns, strict=False)}

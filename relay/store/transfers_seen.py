@@ -7,9 +7,10 @@ detectors that run after the commit: one without is waiting, so that no crash le
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, select, tuple_, update
 
 from relay.guard.laundering import CYCLE_MS, PAIR_MS, Transfer
+from relay.store.bulk import Rows
 from relay.store.guard_tables import transfers_seen
 
 SWEEP_ROWS = 5_000
@@ -37,13 +38,13 @@ class Seen(NamedTuple):
 
 
 _S = transfers_seen.c
+_ROWS = Rows(transfers_seen, *Seen._fields)
 _TRANSFER = (_S.sequence, _S.transaction_id, _S.sender, _S.receiver, _S.amount, _S.at_ms)
 
 
 def record(c: Connection, rows: Sequence[Seen]) -> None:
     """Write down what was executed; the detectors that run after the commit will look at it."""
-    if rows:
-        c.execute(insert(transfers_seen), [row._asdict() for row in rows])
+    _ROWS.insert(c, rows)
 
 
 def among(c: Connection, game_id: str, currency_id: str, players: Collection[str], since_ms: int) -> list[Transfer]:

