@@ -1,11 +1,13 @@
 """The economy's operations over HTTP: what each does, answers and refuses."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.harness.economy_http import Server, check_refused, data_of, with_server
+from tests.harness.economy_http import BASE, Server, check_refused, data_of, with_server
+from tests.relay.api.test_openapi import check_answer
 
 PLAYERS = ("ann", "bob")
 
@@ -33,6 +35,22 @@ async def found(server: Server) -> None:
         data_of(await server.post("/players", {"externalId": name, "wallets": wallets}))
 
 
+class Checked(Server):
+    """Looks whether every answer is one that the OpenAPI document declares, its status by name."""
+
+    document: Any = None
+
+    async def call(self, method: str, path: str, body: object = None, **headers: str) -> Any:
+        """Send one request."""
+        reply = await super().call(method, path, body, **headers)
+        if self.document is None:
+            self.document = (await self.relay.request("GET", "/openapi.json")).json
+        template = BASE + re.sub("/txn_[a-z0-9]+/", "/{transactionId}/", path.partition("?")[0])
+        check_answer(self.document, method, template, reply)
+        assert str(reply.status) in self.document["paths"][template][method.lower()]["responses"], reply.body
+        return reply
+
+
 @pytest.fixture
 def play(database_url: str, relay_at: Any) -> Callable[[Callable[[Server], Any]], None]:
     """Run a scenario in a founded game, and look at the whole ledger afterwards."""
@@ -40,7 +58,7 @@ def play(database_url: str, relay_at: Any) -> Callable[[Callable[[Server], Any]]
     def run(scenario: Callable[[Server], Any]) -> None:
         async def all_of_it(server: Server) -> None:
             await found(server)
-            await scenario(server)
+            await scenario(Checked(server.relay))
             await server.check_ledger()
 
         with_server(database_url, relay_at, all_of_it)
