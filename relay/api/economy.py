@@ -29,6 +29,7 @@ from relay.api.economy_proofs import proof_operations
 from relay.api.economy_reads import read_operations
 from relay.api.idempotency import HEADER_TEXT, answer_of
 from relay.api.operations import Answer, Call, Operation, Response
+from relay.api.pages import storable
 from relay.api.round_documents import MOMENT_MAX_MS, epoch_ms
 from relay.economy import requests
 from relay.economy.requests import Asked, ListRequest
@@ -131,7 +132,8 @@ def _asked(call: Call) -> Asked:
         raise CallerError(refusal.code, refusal.detail)
     expires_at_ms = _moment(body.expires_at) if isinstance(body, ListRequest) and body.expires_at is not None else None
     credential = credential_of(call)
-    return Asked(body, credential.role, credential.key_id, call.path.get("transactionId", ""), expires_at_ms)
+    transaction_id = storable(call.path.get("transactionId", ""))
+    return Asked(body, credential.role, credential.key_id, transaction_id, expires_at_ms)
 
 
 def _moment(text: str) -> int:

@@ -5,6 +5,7 @@ from shapes, because a wrong one is refused by a code of its own.
 """
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, ClassVar, NamedTuple
 
 import msgspec
@@ -211,12 +212,19 @@ class Asked(msgspec.Struct, frozen=True):
 def wrong(body: Operation) -> list[FieldError]:
     """Return the ids that are none, by JSON pointer."""
     return [
-        FieldError(f"/{field.encode_name}", "FIELD_INVALID", f"`{field.encode_name}` is 1 to {ID_MAX} printable "
-                   "characters, without spaces at its ends")
-        for field in msgspec.structs.fields(body)
-        if (field.name.endswith("_id") or field.name == "reference")
-        and (value := getattr(body, field.name)) is not None and not valid_id(value)
-    ]  # fmt: skip
+        FieldError(
+            f"/{shown}", "FIELD_INVALID", f"`{shown}` is 1 to {ID_MAX} printable characters, without spaces at its ends"
+        )
+        for name, shown in _ids(type(body))
+        if (value := getattr(body, name)) is not None and not valid_id(value)
+    ]
+
+
+@cache
+def _ids(kind: type[Operation]) -> tuple[tuple[str, str], ...]:
+    """Return the fields that hold ids, each with its name in JSON."""
+    fields = msgspec.structs.fields(kind)
+    return tuple((one.name, one.encode_name) for one in fields if one.name.endswith("_id") or one.name == "reference")
 
 
 def unusable(body: Operation) -> Refusal | None:

@@ -45,7 +45,7 @@ class Checked(Server):
         reply = await super().call(method, path, body, **headers)
         if self.document is None:
             self.document = (await self.relay.request("GET", "/openapi.json")).json
-        template = BASE + re.sub("/txn_[a-z0-9]+/", "/{transactionId}/", path.partition("?")[0])
+        template = BASE + re.sub("/txn_[^/]+/", "/{transactionId}/", path.partition("?")[0])
         check_answer(self.document, method, template, reply)
         assert str(reply.status) in self.document["paths"][template][method.lower()]["responses"], reply.body
         return reply
@@ -197,7 +197,9 @@ def test_a_reversal_is_made_once(play: Play) -> None:
         assert first["reverses"] == granted["transactionId"]
         assert data_of(await server.post(path, {"reason": "again"})) == first
         check_refused(await server.post(path, {}), 400, "PAYLOAD_MALFORMED", "/reason")
-        check_refused(await server.post("/transactions/txn_no/reverse", {"reason": "r"}), 404, "TRANSACTION_UNKNOWN")
+        for unknown in ("txn_no", "txn_0\0", "txn_\ud800"):
+            refused = await server.post(f"/transactions/{unknown}/reverse", {"reason": "r"})
+            check_refused(refused, 404, "TRANSACTION_UNKNOWN")
         undone = f"/transactions/{first['transactionId']}/reverse"
         check_refused(await server.post(undone, {"reason": "r"}), 409, "NOT_REVERSIBLE")
 
