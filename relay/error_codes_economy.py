@@ -99,6 +99,12 @@ ECONOMY_PROBLEMS: dict[str, Problem] = {
         "No final checkpoint covers the transaction yet. Checkpoints are made every few minutes and are final once the "
         "chain is sure of them: ask again. `GET /api/audit/checkpoints` shows how far they are.",
     ),
+    "FLAG_NOT_REPAIRABLE": Problem(
+        409,
+        "Nothing to repair",
+        "Only flags about a balance that differs from its entries (`LEDGER_MISMATCH`, `NEGATIVE_BALANCE`) name one to "
+        "set right. Decide about others by `PATCH /api/audit-flags/{id}`.",
+    ),
     "CHECKPOINT_UNKNOWN": Problem(404, "Checkpoint unknown", "There is no checkpoint with this id."),
     "CHECKPOINT_NOT_FINAL": Problem(
         409,

@@ -27,6 +27,7 @@ from relay.api.economy_parts import (
 from relay.api.economy_players import player_operations
 from relay.api.economy_proofs import proof_operations
 from relay.api.economy_reads import read_operations
+from relay.api.economy_repairs import repair_operations
 from relay.api.idempotency import HEADER_TEXT, answer_of
 from relay.api.operations import Answer, Call, Operation, Response
 from relay.api.pages import storable
@@ -158,6 +159,7 @@ def economy_operations(parts: EconomyParts) -> list[Operation]:
         *read_operations(parts),
         *proof_operations(parts),
         *checkpoint_operations(parts),
+        *repair_operations(parts),
     ]
 
 

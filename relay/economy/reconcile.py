@@ -11,6 +11,7 @@ from relay.flag_kinds import ECONOMY_KINDS
 from relay.guard.flags import Flag
 
 ACTION = "reconcile"
+CODES = ("NEGATIVE_BALANCE", "LEDGER_MISMATCH")  # of the flags
 
 
 class Mismatch(NamedTuple):

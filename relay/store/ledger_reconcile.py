@@ -4,18 +4,22 @@ The only SQL that sets a balance to anything but what a booking makes of it. Loo
 takes no lock and goes by pages of players; only what was found is locked and looked at again.
 """
 
+import json
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from sqlalchemy import Connection, insert, update
 
 from relay.economy import entries, reconcile
 from relay.economy.entries import Position
 from relay.economy.reconcile import Mismatch
+from relay.errors import CallerError
 from relay.store import ledger_rows
 from relay.store.controls import By, record
 from relay.store.economy_tables import ledger_balances
-from relay.store.flags import raise_flags
-from relay.store.ledger import open_books
+from relay.store.flag_desk import look
+from relay.store.flags import Resolution, raise_flags, resolve
+from relay.store.ledger import open_books, thaw
 from relay.store.ledger_view import mismatches
 
 
@@ -53,6 +57,34 @@ def repair(c: Connection, game_id: str, position: Position, by: By) -> Mismatch 
         c.execute(insert(ledger_balances).values(game_id=game_id, account=position[0], asset=position[1], **values))
     record(c, by, "ledger.repair", f"{game_id}/{position[0]}/{position[1]}")
     return mismatch
+
+
+class Mended(NamedTuple):
+    """What a flag was about; `mismatch` None: the balance was right already. `thawed`: it can be moved again."""
+
+    position: Position
+    mismatch: Mismatch | None
+    thawed: bool
+
+
+def mend(c: Connection, flag_id: str, key_game_id: str | None, by: By) -> Mended:
+    """Repair the balance that a flag is about, thaw it, and resolve the flag; again, there is nothing left to do.
+
+    Raises:
+        CallerError: FLAG_UNKNOWN, also of another game than the key's; FLAG_NOT_REPAIRABLE.
+    """
+    flag = look(c, flag_id, key_game_id).flag
+    if flag.code not in reconcile.CODES:
+        raise CallerError("FLAG_NOT_REPAIRABLE", "The flag is not about a balance that differs from its entries.")
+    context = json.loads(flag.context)
+    position = (context["account"], context["asset"])
+    mismatch = repair(c, flag.game_id, position, by)
+    thawed = mismatch is not None or thaw(c, flag.game_id, position)
+    if thawed and mismatch is None:
+        record(c, by, "ledger.thaw", f"{flag.game_id}/{position[0]}/{position[1]}")
+    if flag.status == "open":
+        resolve(c, flag.id, Resolution("confirmed", by.actor, by.reason), by.at_ms)
+    return Mended(position, mismatch, thawed)
 
 
 def _freeze(c: Connection, game_id: str, mismatch: Mismatch, now_ms: int) -> None:
