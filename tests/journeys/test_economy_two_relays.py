@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psycopg
 import pytest
@@ -14,7 +14,7 @@ from relay.store.engine import open_database
 from tests.harness.game_server import PLAYERS, GameServer, Reply, register, relays
 from tests.harness.ledgers import check_ledger
 
-GOLD = {"externalId": "ann", "currencyId": "gold", "amount": 1}
+GOLD: dict[str, Any] = {"externalId": "ann", "currencyId": "gold", "amount": 1}
 CONNECTIONS = 16
 
 
@@ -110,7 +110,13 @@ def test_of_buyers_the_seller_and_the_clock_one_has_the_listing(pair: Pair) -> N
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         for number in range(rounds):
             over = datetime.now(UTC) + timedelta(milliseconds=150 if number % 3 == 0 else 60_000)
-            offer = {"externalId": "ann", "itemId": "sword", "quantity": 1, "currencyId": "gold", "price": price}
+            offer: dict[str, Any] = {
+                "externalId": "ann",
+                "itemId": "sword",
+                "quantity": 1,
+                "currencyId": "gold",
+                "price": price,
+            }
             listed = at[number % 2].do("marketplace/list", **offer, expiresAt=over.isoformat().replace("+00:00", "Z"))
             listing = listed.data["listingId"]
             if number % 3 == 0:
