@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from relay.api.catalog_documents import IdempotencyKey
+from relay.api.economy_answers import BalanceChange
 from relay.api.economy_catalog import refuse_wrong
 from relay.api.economy_parts import (
     BODY_ERRORS,
@@ -104,19 +105,12 @@ class PlayerDocument(msgspec.Struct, frozen=True, rename="camel"):
     updated_at: str
 
 
-class BalanceDocument(msgspec.Struct, frozen=True, rename="camel"):
-    """A balance after the transaction."""
-
-    currency_id: str
-    balance: int
-
-
 class DeclaredPlayer(PlayerDocument, frozen=True, rename="camel"):
     """A player that was declared. `transactionId` and what follows tell of the opening balances, where they counted."""
 
     created: bool
     transaction_id: str | None = None
-    balances: tuple[BalanceDocument, ...] = ()
+    balances: tuple[BalanceChange, ...] = ()
     source: str | None = None
     config_version: int | None = None
 
@@ -161,7 +155,7 @@ def _declared(row: wallets.PlayerRow, outcome: wallets.Declared) -> DeclaredPlay
         return DeclaredPlayer(*_fields(row), outcome.created)
     booked = outcome.opened.transaction
     of_currency = ((entries.currency_of(asset), amount) for (_, asset), amount in sorted(booked.balances.items()))
-    balances = tuple(BalanceDocument(name, amount) for name, amount in of_currency if name is not None)
+    balances = tuple(BalanceChange(row.external_id, name, amount) for name, amount in of_currency if name is not None)
     draft = booked.draft
     return DeclaredPlayer(*_fields(row), outcome.created, booked.id, balances, draft.source, draft.config_version)
 

@@ -38,7 +38,10 @@ def test_opening_balances_count_at_the_creation_only(database_url: str, relay_at
         made, again = (data_of(reply) for reply in replies)
         assert [reply.status for reply in replies] == [201, 200]
         assert (made["created"], made["source"], made["configVersion"]) == (True, "system", 1)
-        assert made["balances"] == [{"currencyId": "gems", "balance": 50}, {"currencyId": "gold", "balance": 100}]
+        assert made["balances"] == [
+            {"externalId": "ann", "currencyId": "gems", "balance": 50},
+            {"externalId": "ann", "currencyId": "gold", "balance": 100},
+        ]
         assert (made["displayName"], made["address"]) == ("Ann", ADDRESS)
         assert (again["created"], again["transactionId"], again["balances"]) == (False, None, [])
         replay = await server.check_ledger()
