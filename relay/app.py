@@ -71,7 +71,7 @@ class RelayService:
         self.rotation = Rotation(
             footing.read_keys, footing.keys, footing.chain, footing.contract, self.fleet, self._attest_with
         )
-        self._economy_writer = Writer(database)  # its own: no group of scores waits for one of the economy
+        self._economy_writer = Writer(database, group_max=1)  # its own; the intake makes the groups
         where = Where(chain_id, footing.contract)
         open_to_all = settings.open_registration
         self.economy = economy_parts(database, self._economy_writer, games, where, open_registration=open_to_all)

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from relay.anchoring import Anchoring
 from relay.economy.checkpoints import Cadence, contradiction
@@ -33,9 +33,7 @@ from relay.store import (
 from relay.store.engine import Database, StoreUnavailableError
 from relay.store.flags import raise_flags
 from relay.store.intake_rows import Connection
-from relay.store.writer import Job, Writer
-
-T = TypeVar("T")
+from relay.store.writer import Writer
 
 EVERY_S = 1.0  # how late a listing expires, and how long a cycle of transfers goes unnoticed
 CHORES_EVERY_S = 600.0
@@ -58,22 +56,6 @@ class Pace(NamedTuple):
     reconcile_s: float = 600.0
 
 
-class OneByOne:
-    """A writer of whose jobs each is a transaction by itself: locks that one takes never wait for another's."""
-
-    def __init__(self, writer: Writer) -> None:
-        self._writer, self._turn = writer, asyncio.Lock()
-
-    async def run(self, job: Job[T]) -> T:
-        """Run `job` when those before it are committed.
-
-        Raises:
-            StoreUnavailableError: the database did not take it.
-        """
-        async with self._turn:
-            return await self._writer.run(job)
-
-
 class EconomyJobs:
     """The periodic work of one process on all economies. All methods belong to one event loop.
 
@@ -83,18 +65,17 @@ class EconomyJobs:
     def __init__(self, database: Database, pace: Pace, wake: Callable[[], None]) -> None:
         """`wake` tells the senders that a checkpoint waits."""
         self._database, self._pace, self._wake = database, pace, wake
-        self._thread = Writer(database)
-        self._writer = OneByOne(self._thread)
+        self._writer = Writer(database, group_max=1)  # locks that one job takes never wait for another's
         self._anchoring = Anchoring(database, self._writer, pace.cadence, strangers=pace.strangers)
 
     async def start(self) -> None:
         """Let jobs change the database, and commit to seeds before the first roll."""
-        self._thread.start()
+        self._writer.start()
         await _through_outages(self.commit_seeds)
 
     async def stop(self) -> None:
         """Finish the change under way."""
-        await self._thread.stop()
+        await self._writer.stop()
 
     def jobs(self) -> list[tuple[Callable[[], Awaitable[None]], float]]:
         """Return every job with how often it comes (s)."""

@@ -53,8 +53,10 @@ class Writer:
     which one job fails is rolled back and its jobs are run one by one, so that no job suffers for another's error.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, group_max: int = GROUP_MAX) -> None:
+        """Jobs of one transaction are at most `group_max`: 1 where the locks of several would be out of order."""
         self.database = database
+        self._group_max = group_max
         self.stats = WriterStats()
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="fairscore-writer", daemon=True)
@@ -95,7 +97,7 @@ class Writer:
             last = first is None
             if first is not None:
                 group.append(first)
-            while len(group) < GROUP_MAX and not self._queue.empty():
+            while len(group) < self._group_max and not self._queue.empty():
                 waiting = self._queue.get()
                 if waiting is None:
                     last = True

@@ -127,7 +127,9 @@ async def running(
     nowhere = ChainPool([])
     outbox = OutboxParts(database, writer, nowhere, DOMAIN.chain_id, dict, nowhere.providers)
     players = Players(database, chain or nowhere, DOMAIN)
-    economy = economy_parts(database, writer, configured, Where(DOMAIN.chain_id, bytes(20)))
+    economy_writer = Writer(database, group_max=1)
+    economy_writer.start()
+    economy = economy_parts(database, economy_writer, configured, Where(DOMAIN.chain_id, bytes(20)))
     parts = RelayParts(intake, database, revocations, outbox, players, economy)
     ring, watch = KeyRing(database, writer), GameWatch(configured, database, _open)
     administration = [
@@ -142,6 +144,7 @@ async def running(
         await watch.stop()
         await intake.stop()
         await economy.intake.stop()
+        await economy_writer.stop()
         await writer.stop()
         database.close()
 

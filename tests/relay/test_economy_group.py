@@ -5,6 +5,7 @@ import random
 from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -80,6 +81,10 @@ def order(body: Operation, key: str | None = None, game_id: str = "chess", **mor
 
 def grant(player: str, amount: int = 5, key: str | None = None, game_id: str = "chess") -> Order:
     return order(GrantRequest(external_id=player, currency_id="gold", amount=amount), key, game_id)
+
+
+def declare(game_id: str, people: list[Player], c: Connection) -> None:
+    wallets.put_players(c, game_id, people, By("server", "k", 0), NOW)
 
 
 def process(database: Database, orders: list[Order]) -> list[Reply]:
@@ -309,6 +314,36 @@ def test_two_replicas_never_wait_for_each_other_in_a_circle(postgres_url: str) -
         replies = [reply for of in await asyncio.gather(replica(first, 1), replica(second, 2)) for reply in of]
         assert {reply.kept.status for reply in replies} == {200}
         assert sum(reply.kept.replayed for reply in replies) == len(replies) // 2 == 12 * 16
+
+    with closing(open_database(postgres_url)) as first, closing(open_database(postgres_url)) as second:
+        migrate.upgrade(first, "relay")
+        with first.write() as c:
+            for game_id in GAMES:
+                found_game(c, game_id)
+        asyncio.run(both(first, second))
+        check(first)
+
+
+def test_declarations_beside_operations_never_wait_in_a_circle(postgres_url: str) -> None:
+    """A declaration takes the book first and a group the guard's windows: of a writer each is its own transaction."""
+
+    async def replica(database: Database, seed: int) -> None:
+        writer = Writer(database, group_max=1)
+        writer.start()
+        intake, chance = EconomyIntake(writer, database, render), random.Random(seed)
+        for n in range(12):
+            mixed: list[Any] = [intake.submit(grant(f"p{chance.randrange(9)}", 1, game_id=one)) for one in GAMES * 4]
+            for game_id in GAMES * 4:
+                people = [Player(f"new{n}-{chance.randrange(9)}", wallets=(("gold", 1),))]
+                mixed.append(writer.run(partial(declare, game_id, people)))
+            chance.shuffle(mixed)
+            await asyncio.gather(*mixed)
+        await intake.stop()
+        await writer.stop()
+        assert writer.stats.alone == 0
+
+    async def both(first: Database, second: Database) -> None:
+        await asyncio.gather(replica(first, 1), replica(second, 2))
 
     with closing(open_database(postgres_url)) as first, closing(open_database(postgres_url)) as second:
         migrate.upgrade(first, "relay")

@@ -53,6 +53,22 @@ def test_many_jobs_share_few_commits_and_each_gets_its_own_answer(database_url: 
     asyncio.run(scenario())
 
 
+def test_jobs_of_a_writer_of_one_are_a_transaction_each(database_url: str) -> None:
+    """Handed in at once, too, and all of them before it stops: no job holds locks while another waits for its own."""
+
+    async def scenario() -> None:
+        async with running(database_url) as (database, _):
+            writer = Writer(database, group_max=1)
+            waiting = [asyncio.ensure_future(writer.run(lambda c, n=n: put(c, n))) for n in range(20)]  # type: ignore[misc]
+            await asyncio.sleep(0)
+            writer.start()
+            await writer.stop()
+            assert await asyncio.gather(*waiting) == list(range(20))
+            assert (writer.stats.groups, writer.stats.jobs) == (20, 20)
+
+    asyncio.run(scenario())
+
+
 def test_a_failing_job_hurts_nobody_else(database_url: str) -> None:
     """Jobs that share a group with a failing one are stored; the failing one gets its own error."""
 
