@@ -140,7 +140,7 @@ class EconomyGames:
         Raises:
             CallerError: FORBIDDEN_GAME, IDEMPOTENCY_KEY_INVALID, TOO_MANY_REQUESTS.
         """
-        key = idempotency_key(call.headers.get(b"idempotency-key"), call.body.idempotency_key or None)
+        key = idempotency_key(call.headers.get(b"idempotency-key"), call.body.idempotency_key)
         said = msgspec.json.encode(msgspec.structs.replace(call.body, idempotency_key=None)).decode()
         if call.credential is None:
             self._take(call.client)

@@ -106,6 +106,8 @@ def test_only_an_admin_of_every_game_registers(sqlite_url: str, relay_at: Any) -
             (body | {"ownerId": 1}, "/ownerId"), (body | {"gameId": "chess"}, "/gameId"),
         ):  # fmt: skip
             check_refused(await admin.post("/games", wrong), 400, "PAYLOAD_MALFORMED", pointer)
+        keyless = await admin.post("/games", body | {"idempotencyKey": ""})
+        check_refused(keyless, 400, "IDEMPOTENCY_KEY_INVALID")
         assert await server.count("economy_games") == 0
 
     with_server(sqlite_url, relay_at, scenario)
