@@ -3,6 +3,7 @@
 Touches the key table through the database it is handed, and the clocks.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -25,6 +26,14 @@ class _Known(NamedTuple):
     expires_at_ms: int | None
 
 
+class _Look(NamedTuple):
+    """A look-up under way. Whoever comes after `until_s`, or after a key was forgotten, has to look again."""
+
+    task: "asyncio.Task[_Known]"
+    until_s: float
+    forgotten: int
+
+
 class KeyRing:
     """Authenticates presented keys. `flush` is for the scheduler: last use is written for many requests at once."""
 
@@ -40,6 +49,7 @@ class KeyRing:
         self._clock_s = clock_s
         self._now_ms = now_ms
         self._known: dict[bytes, _Known] = {}
+        self._looks: dict[bytes, _Look] = {}
         self._forgotten = 0
         self._used: dict[str, int] = {}
 
@@ -52,7 +62,7 @@ class KeyRing:
         hashed = keys.digest(token)
         known = self._known.get(hashed)
         if known is None or known.until_s <= self._clock_s():
-            known = await self._look_up(hashed, player=token.startswith(PLAYER_TOKEN))
+            known = await self._ask(hashed, player=token.startswith(PLAYER_TOKEN))
         credential, now_ms = known.credential, self._now_ms()
         if credential is None or (known.expires_at_ms is not None and known.expires_at_ms <= now_ms):
             return None
@@ -64,6 +74,22 @@ class KeyRing:
         """Look this key or token up again when it is presented next: it was revoked here."""
         self._known.pop(hashed, None)
         self._forgotten += 1  # a look-up under way may have read what was before
+
+    async def _ask(self, hashed: bytes, *, player: bool) -> _Known:
+        """Look a key up once for all who present it meanwhile: a busy server's requests come by the thousand."""
+        look, now_s = self._looks.get(hashed), self._clock_s()
+        if look is None or look.until_s <= now_s or look.forgotten != self._forgotten:
+            task = asyncio.create_task(self._look_up(hashed, player=player))
+            look = self._looks[hashed] = _Look(task, now_s + REMEMBER_S, self._forgotten)
+            task.add_done_callback(lambda done: self._looked(hashed, done))
+        return await asyncio.shield(look.task)  # one who leaves does not take the others' answer along
+
+    def _looked(self, hashed: bytes, done: "asyncio.Task[_Known]") -> None:
+        look = self._looks.get(hashed)
+        if look is not None and look.task is done:
+            del self._looks[hashed]
+        if not done.cancelled():
+            done.exception()  # everybody who waited may have left
 
     async def _look_up(self, hashed: bytes, *, player: bool) -> _Known:
         now_ms, asked_s, forgotten = self._now_ms(), self._clock_s(), self._forgotten

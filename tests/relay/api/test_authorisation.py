@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from sqlalchemy import event
 
 from indexer.app import build as build_indexer
 from indexer.config import IndexerSettings
@@ -285,6 +286,32 @@ def test_failed_authentications_are_counted_flagged_and_cost(database_url: str, 
             # 6,000 requests a minute, of which a failure costs twenty more: soon nothing of that address is taken.
             codes = [(await call(api, "9.9.9.9", authorization="Bearer wrong"))[0] for _ in range(400)]
             assert 200 < codes.index(429) < 300
+
+    asyncio.run(scenario())
+
+
+def test_a_key_that_many_present_at_once_is_looked_up_once(sqlite_url: str, relay_at: Any) -> None:
+    """And again for whoever comes after it was revoked, though the first look is still under way."""
+
+    async def scenario() -> None:
+        async with relay_at(sqlite_url) as relay:
+            made = relay.keys.create("server")
+            ring = KeyRing(relay.database, relay.writer)
+            looks: list[str] = []
+
+            def note(_c: object, _cursor: object, statement: str, *_: object) -> None:
+                looks.extend([statement] if "FROM api_keys" in statement else [])
+
+            event.listen(relay.database.engine, "before_cursor_execute", note)
+            before = asyncio.gather(*(ring(made.secret) for _ in range(100)))
+            await asyncio.sleep(0)
+            relay.keys.revoke(made.info.id)
+            ring.forget(key_store.digest(made.secret))
+            looks.clear()
+            after = await asyncio.gather(*(ring(made.secret) for _ in range(100)))
+            assert len(set(await before)) == 1
+            assert after == [None] * 100
+            assert len([one for one in looks if one.startswith("SELECT")]) <= 2
 
     asyncio.run(scenario())
 
