@@ -12,6 +12,7 @@ from relay.economy import entries, randomness, rolls
 from relay.economy.desk import Cooling, Rolled, Traded
 from relay.economy.ledger import Posted, Transaction
 from relay.economy.ledger import Refusal as Refused
+from relay.economy.requests import CraftRequest
 from relay.economy.rolls import Roll
 from relay.economy_entries import Decided, Order
 from relay.errors import CallerError
@@ -77,7 +78,7 @@ def render(order: Order, decided: Decided) -> Kept:
             made = _of_transaction(outcome.posted.transaction)
             document = msgspec.structs.replace(made, listing_id=outcome.listing.listing_id)
         case Rolled():
-            document = _of_roll(outcome, decided)
+            document = _of_roll(order, outcome, decided)
     return Kept(200, enveloped(document, order.request_id))
 
 
@@ -133,9 +134,10 @@ def _of_transaction(made: Transaction) -> OperationDocument:
     )
 
 
-def _of_roll(outcome: Rolled, decided: Decided) -> OperationDocument:
+def _of_roll(order: Order, outcome: Rolled, decided: Decided) -> OperationDocument:
     if outcome.posted is None:
-        made = OperationDocument(None, [], "loot", decided.config_version or 0)
+        source = "craft" if isinstance(order.asked.body, CraftRequest) else "loot"
+        made = OperationDocument(None, [], source, decided.config_version or 0)
     else:
         made = _of_transaction(outcome.posted.transaction)
     return msgspec.structs.replace(made, roll_id=outcome.roll.roll_id, outputs=_outputs(outcome.roll))
