@@ -154,7 +154,7 @@ def claim_of(call: Call, route: str, game_id: str) -> Claim | None:
         CallerError: IDEMPOTENCY_KEY_INVALID.
     """
     body, field = call.body, getattr(call.body, "idempotency_key", None)
-    key = idempotency_key(call.headers.get(b"idempotency-key"), field or None)
+    key = idempotency_key(call.headers.get(b"idempotency-key"), field)
     if key is None:
         return None
     if field is not None:  # a retry may bring the key in its header instead

@@ -56,6 +56,10 @@ def test_a_retry_hears_the_first_answer(database_url: str, relay_at: Any) -> Non
         assert await balance(server) == 15
         both = await server.post("/grant", GRANT | {"idempotencyKey": "k-2"}, idempotency_key="k-1")
         check_refused(both, 400, "IDEMPOTENCY_KEY_INVALID")
+        for path in ("/grant", "/currencies"):  # an empty key is no way to say that there is none
+            body = GRANT if path == "/grant" else {"currencyId": "tin", "name": "Tin", "icon": "t"}
+            check_refused(await server.post(path, body | {"idempotencyKey": ""}), 400, "IDEMPOTENCY_KEY_INVALID")
+        assert await balance(server) == 15
 
     play(database_url, relay_at, scenario)
 

@@ -143,6 +143,10 @@ def test_purchase_craft_and_loot(play: Play) -> None:
         assert rolled["balances"] == [gold("bob", 84)]
         nothing = data_of(await server.post("/loot/roll", {"externalId": "bob", "lootTableId": "air"}))
         assert (nothing["transactionId"], nothing["outputs"], nothing["source"]) == (None, [], "loot")
+        smoke = {"recipeId": "smoke", "outputs": [{"itemId": "iron", "quantity": 1, "chance": 0}]}
+        data_of(await server.post("/recipes", smoke))
+        nothing = data_of(await server.post("/craft", {"externalId": "bob", "recipeId": "smoke"}))
+        assert (nothing["transactionId"], nothing["outputs"], nothing["source"]) == (None, [], "craft")
         for path, body, status, code in (
             ("/purchase", {"itemId": "none"}, 404, "ITEM_UNKNOWN"),
             ("/purchase", {"itemId": "iron", "quantity": 0}, 422, "AMOUNT_INVALID"),
