@@ -18,7 +18,7 @@ from relay.economy.catalog import Declaration, Item, Recipe
 from relay.economy.desk import Desk, Epoch, Names, Outcome, Step
 from relay.economy.drafts import Draft
 from relay.economy.ledger import Book
-from relay.ids import new_id
+from relay.ids import id_maker
 from relay.seeds import day_of
 from relay.store import catalog as declared
 from relay.store import ledger, market, rolls
@@ -27,7 +27,7 @@ from relay.store import ledger, market, rolls
 def read(c: Connection, book: Book, names: Names, now_ms: int) -> Desk:
     """Return the desk of a game with everything of it that was asked for; a statement for each kind of thing."""
     game_id = book.game_id
-    desk = Desk(book, now_ms, lambda prefix: new_id(prefix, now_ms))
+    desk = Desk(book, now_ms, id_maker(now_ms))
     book.players |= ledger.players(c, game_id, book.ask("player", names.players))
     book.currencies.update(ledger.currencies(c, game_id, book.ask("currency", names.currencies)))
     ledger.learn_references(c, book, names.references)

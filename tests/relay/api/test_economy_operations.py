@@ -147,6 +147,10 @@ def test_purchase_craft_and_loot(play: Play) -> None:
         data_of(await server.post("/recipes", smoke))
         nothing = data_of(await server.post("/craft", {"externalId": "bob", "recipeId": "smoke"}))
         assert (nothing["transactionId"], nothing["outputs"], nothing["source"]) == (None, [], "craft")
+        dream = {"recipeId": "dream", "outputs": [{"itemId": "iron", "quantity": 1, "chance": 0}]}
+        data_of(await server.post("/recipes", dream))
+        nothing = data_of(await server.post("/craft", {"externalId": "bob", "recipeId": "dream"}))
+        assert (nothing["transactionId"], nothing["outputs"], nothing["source"]) == (None, [], "craft")
         for path, body, status, code in (
             ("/purchase", {"itemId": "none"}, 404, "ITEM_UNKNOWN"),
             ("/purchase", {"itemId": "iron", "quantity": 0}, 422, "AMOUNT_INVALID"),
