@@ -1,8 +1,6 @@
 """Any sequence of bookings, with crashes between any two statements: the ledger holds, and is what a model says."""
 
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from operator import ne
 from typing import Any
@@ -11,7 +9,6 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
-from sqlalchemy import event
 
 from relay.economy import drafts, entries
 from relay.economy.drafts import Draft
@@ -19,6 +16,7 @@ from relay.economy.entries import BURN, MINT, TAX, Position
 from relay.economy.ledger import Posted, Refusal
 from relay.store import ledger
 from relay.store.engine import Database
+from tests.harness.crashing import CrashError, crashing
 from tests.harness.ledgers import BY, NOW, PLAYERS, all_balances, check_ledger, found_game, ledger_at, post, reverse
 
 ASSETS = ("currency:gold", "currency:gems", "item:sword")
@@ -26,27 +24,6 @@ CAPS = {"currency:gems": 50, "item:sword": 5}
 POSITIONS = [
     (account, asset) for name in PLAYERS for account in (f"player:{name}", f"escrow:{name}") for asset in ASSETS
 ]
-
-
-class CrashError(Exception):
-    """The process dies here."""
-
-
-@contextmanager
-def crashing(database: Database, after: int) -> Iterator[None]:
-    """Let the database's connections die before the statement that comes after `after` others."""
-    left = [after]
-
-    def count(*_: Any) -> None:
-        left[0] -= 1
-        if left[0] < 0:
-            raise CrashError
-
-    event.listen(database.engine, "before_cursor_execute", count)
-    try:
-        yield
-    finally:
-        event.remove(database.engine, "before_cursor_execute", count)
 
 
 @st.composite

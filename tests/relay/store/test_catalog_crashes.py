@@ -3,14 +3,13 @@
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from decimal import Decimal
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, event, select
+from sqlalchemy import Connection, select
 
 from relay.economy import entries
 from relay.economy.catalog import Item, LootEntry, LootTable, Output, Price, Recipe, Stack
@@ -26,6 +25,7 @@ from relay.seeds import DAY_MS
 from relay.store import catalog, desks, ledger, ledger_view, rolls
 from relay.store.catalog_tables import economy_rolls, market_listings
 from relay.store.engine import Database
+from tests.harness.crashing import CrashError, crashing
 from tests.harness.ledgers import BY, NOW, PLAYERS, all_balances, check_ledger, found_game, ledger_at
 
 Operation = Callable[[Connection, Book, int], object]
@@ -37,28 +37,6 @@ DECLARED = (
         "chest", (LootEntry(2, item_id="iron", quantity=3), LootEntry(1, currency_id="gems", amount=9), LootEntry(1))
     ),
 )
-
-
-class CrashError(Exception):
-    """The process dies here."""
-
-
-@contextmanager
-def crashing(database: Database, after: int | None) -> Iterator[None]:
-    """Let the process die before the statement that comes after `after` others; None: not at all."""
-    left = [1_000_000 if after is None else after]
-
-    def count(*_: Any) -> None:
-        left[0] -= 1
-        if left[0] < 0:
-            raise CrashError
-
-    event.listen(database.engine, "before_cursor_execute", count)
-    try:
-        with suppress(CrashError):
-            yield
-    finally:
-        event.remove(database.engine, "before_cursor_execute", count)
 
 
 def operations() -> st.SearchStrategy[Operation]:
@@ -166,7 +144,7 @@ def test_what_is_kept_beside_the_ledger_agrees_with_it(
     with database.write() as c:
         found(c, game_id)
     for n, (group, crash) in enumerate(groups):
-        with crashing(database, crash), database.write() as c:
+        with suppress(CrashError), crashing(database, crash), database.write() as c:
             book = ledger.open_books(c, [game_id])[game_id]
             for operation in group:
                 operation(c, book, NOW + n * 1_000)
