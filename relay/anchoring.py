@@ -11,6 +11,7 @@ from relay.economy.checkpoints import Cadence, Checkpoint
 from relay.intake import RunsJobs
 from relay.store.checkpoints import disproved, games_with_checkpoints, propose, unanchored
 from relay.store.engine import Database
+from relay.store.intake_rows import Connection
 from relay.store.ledger_tree import GROW_MAX, behind, extend
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ class Anchoring:
             while await self._writer.run(partial(extend, game_id=game_id)) == GROW_MAX:
                 pass  # one commit each: requests go between
         made: list[Checkpoint] = []
-        for game_id in await self._database.read(partial(unanchored, strangers=self._strangers)):
+        for game_id in await self._database.read(self._due):
             one = await self._writer.run(
                 partial(propose, game_id=game_id, cadence=self._cadence, now=self._database.now_ms)
             )
@@ -37,6 +38,9 @@ class Anchoring:
                 log.info("a checkpoint", extra={"game": game_id, "size": one.size})
                 made.append(one)
         return made
+
+    def _due(self, c: Connection) -> list[str]:
+        return unanchored(c, self._cadence, self._database.now_ms(c), strangers=self._strangers)
 
     async def audit(self) -> list[Checkpoint]:
         """Tell every game's ledger again; return the first final checkpoint of each that it does not lead to.

@@ -29,6 +29,7 @@ from relay.store.ledger_tree import GROW_MAX, lock_tree, nodes
 
 # A literal, because both databases use a partial index only for its own words.
 IS_FINAL = text("checkpoints.state = 'final'")
+_STOPS = checkpoints.c.state.in_([State.CONTRADICTED.value, *(one.value for one in OPEN)])
 
 
 class LedgerChangedError(Exception):
@@ -56,8 +57,7 @@ def propose(c: Connection, game_id: str, cadence: Cadence, now: Callable[[Connec
     """
     size, now_ms = lock_tree(c, game_id), now(c)
     p = checkpoints.c
-    stops = p.state.in_([State.CONTRADICTED.value, *(one.value for one in OPEN)])
-    if c.execute(select(p.id).where(p.game_id == game_id, stops).limit(1)).first() is not None:
+    if c.execute(select(p.id).where(p.game_id == game_id, _STOPS).limit(1)).first() is not None:
         return None
     first, last_ms = anchored_size(c, game_id), c.scalar(select(func.max(p.created_at_ms)).where(p.game_id == game_id))
     if not is_due(cadence, size - first, last_ms, now_ms):
@@ -78,18 +78,20 @@ def anchored_size(c: Connection, game_id: str) -> int:
     return int(c.scalar(select(func.max(p.first_sequence + p.entries)).where(p.game_id == game_id, IS_FINAL)) or 0)
 
 
-def unanchored(c: Connection, *, strangers: bool = True) -> list[str]:
-    """Return the games whose tree has transactions that no checkpoint covers which is final or under way.
+def unanchored(c: Connection, cadence: Cadence, now_ms: int, *, strangers: bool = True) -> list[str]:
+    """Return the games of which `propose` would make a checkpoint now. Locks nothing.
 
     Without `strangers`: none that was registered where anybody may.
     """
-    p = checkpoints.c
-    counts = p.state.in_([State.FINAL.value, *(one.value for one in OPEN)])
-    covered = select(func.max(p.first_sequence + p.entries)).where(p.game_id == ledger_trees.c.game_id, counts)
-    query = select(ledger_trees.c.game_id).where(ledger_trees.c.size > func.coalesce(covered.scalar_subquery(), 0))
+    t, p = ledger_trees.c, checkpoints.c
+    of_game = p.game_id == t.game_id
+    final = func.coalesce(select(func.max(p.first_sequence + p.entries)).where(of_game, IS_FINAL).scalar_subquery(), 0)
+    newest = select(func.max(p.created_at_ms)).where(of_game).scalar_subquery()
+    stopped = select(p.id).where(of_game, _STOPS).exists()
+    query = select(t.game_id, t.size - final, newest).where(t.size > final, ~stopped).order_by(t.game_id)
     if not strangers:
-        query = query.where(ledger_trees.c.game_id.not_in(economy_games.open_ones()))
-    return list(c.scalars(query.order_by(ledger_trees.c.game_id)))
+        query = query.where(t.game_id.not_in(economy_games.open_ones()))
+    return [game_id for game_id, new, last_ms in c.execute(query) if is_due(cadence, new, last_ms, now_ms)]
 
 
 # ------------------------------------------------------------------------- reading
