@@ -100,6 +100,6 @@ async def read_anchors(chain: ChainPool, chain_id: int, at: Remembered, economy:
                 found = anchored(economy, at.contract, logs)
             except ValueError as error:
                 raise ChainAnswerError(0, f"no contract of ours logs this: {error}", None) from None
-            return Anchors(OnChain(chain_id, at.contract, [one.event for one in found], after), genuine=True)
+            return Anchors(OnChain(chain_id, at.contract, found, after), genuine=True)
         before = after
     raise StartupError("the economy was anchored again and again while it was read: try once more")

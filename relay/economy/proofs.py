@@ -11,7 +11,7 @@ from typing import Annotated, Any, NamedTuple, TypeAlias
 import msgspec
 
 from relay.canonical import NotCanonicalError, canonical
-from relay.contract import EconomyAnchored, HeadMismatchError, game_key
+from relay.contract import HeadMismatchError, game_key
 from relay.contract_anchors import Anchored, check_anchors
 from relay.economy.merkle import ProofError, check_consistency, check_inclusion, leaf_hash
 from relay.errors import PayloadError
@@ -76,7 +76,7 @@ class OnChain(NamedTuple):
 
     chain_id: int
     contract: bytes
-    anchors: Sequence[EconomyAnchored]
+    anchors: Sequence[Anchored]
     head: bytes
 
 
@@ -124,7 +124,8 @@ def verify(proof: Proof, chain: OnChain | None, *roots: bytes) -> list[Finding]:
 
     (1) the economy is the game's; (2) the transaction says that it is of this game, and its own place in the ledger;
     (3) the path leads to the root; (4) the anchors of the chain are all there, one after the other; (5) each root is
-    one of them. Where the chain was not read, `roots` are those that the verifier knows to be anchored.
+    one of them, of the same stretch. Where the chain was not read, `roots` are those that the verifier knows to be
+    anchored.
     """
     findings = [_economy(proof)]  # (1)
     if isinstance(proof, InclusionProof):
@@ -178,7 +179,7 @@ def _continued(proof: ConsistencyProof) -> Finding:
 
 def _history(chain: OnChain) -> Finding:
     try:
-        check_anchors(chain.anchors, chain.head)
+        check_anchors([one.event for one in chain.anchors], chain.head)
     except HeadMismatchError as error:
         return failed("chain", str(error), "ask another endpoint: this one leaves out logs, or makes them up")
     return ok("chain", f"{len(chain.anchors)} anchors of {checksum_address(chain.contract)} make up its economyHead")
@@ -194,11 +195,14 @@ def _anchored(name: str, tree: AnchoredTree, chain: OnChain | None, roots: Seque
         where = f"{at.contract} on chain {at.chain_id}"
         asked = f"{checksum_address(chain.contract)} on chain {chain.chain_id}"
         return failed(name, f"it names {where}; the one asked is {asked}", ANOTHER)
-    for event in chain.anchors:
-        if event.first_sequence + event.count == tree.size:
-            if event.merkle_root == root:
-                return ok(name, f"{tree.size} transactions, signed by {checksum_address(event.signer)}")
-            break
+    for one in chain.anchors:
+        if one.size == tree.size:
+            if one.event.merkle_root != root:
+                break
+            if (one.event.first_sequence, one.event.count) != (at.first_sequence, at.count):
+                return failed(name, f"the anchor is of {one.event.count} from {one.event.first_sequence} on", DISTRUST)
+            where = f"in block {one.block_number}, {_hex(one.tx_hash)}"
+            return ok(name, f"{tree.size} transactions, signed by {checksum_address(one.event.signer)}, {where}")
     return failed(name, f"the contract anchors no ledger of {tree.size} transactions with this root", DISTRUST)
 
 

@@ -52,7 +52,7 @@ def test_a_ledger_is_anchored_on_the_real_contract(sqlite_url: str, tmp_path: Pa
                 seen = await read_anchors(pool, devnet.chain_id, Remembered(at, 0), ECONOMY)
                 found = verify(read_proof(json.dumps(proof).encode()), seen.at)
                 assert seen.genuine
-                assert [one.count for one in seen.at.anchors] == [3, 40]
+                assert [one.event.count for one in seen.at.anchors] == [3, 40]
                 assert {one.state for one in found} == {State.OK}, found
         finally:
             await chain.close()
