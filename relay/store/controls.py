@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, delete, select, update
 from relay.errors import CallerError
 from relay.keccak import checksum_address
 from relay.store.control_tables import operator_actions, sender_pauses
-from relay.store.outbox_leases import Key
+from relay.store.outbox_leases import Key, is_of
 from relay.store.outbox_moves import move
 from relay.store.outbox_tables import leases, slots
 from relay.store.tables import submissions
@@ -21,6 +21,10 @@ __all__ = ["Action", "By", "Pause", "actions", "pause", "paused", "record", "req
 
 VOIDABLE = ("reserved", "live")
 OF_SENDERS = ("pause", "resume", "void", "retry")  # other decisions are recorded here, too, and shown elsewhere
+
+
+IS_OF = is_of(sender_pauses.c.chain_id, sender_pauses.c.signer)
+PAUSE = select(sender_pauses.c.paused_at_ms, sender_pauses.c.paused_by, sender_pauses.c.reason).where(IS_OF)
 
 
 class By(NamedTuple):
@@ -52,8 +56,7 @@ class Action(NamedTuple):
 
 def paused(c: Connection, key: Key) -> Pause | None:
     """Return the pause of a key, None while it may send."""
-    p = sender_pauses.c
-    found = c.execute(select(p.paused_at_ms, p.paused_by, p.reason).where(*_is_paused(key))).first()
+    found = c.execute(PAUSE, key.of()).first()
     return None if found is None else Pause(*found)
 
 

@@ -6,10 +6,10 @@ for the cargo (a `Move`, which writes its history), and checks the lease it was 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import TypeAlias
 
-from sqlalchemy import Connection, and_, func, select, text, update
+from sqlalchemy import Connection, Update, and_, bindparam, func, select, text, update
 
 from relay.outbox.fees import Bid
 from relay.outbox.slots import Attempt, Slot, SlotState
@@ -28,8 +28,45 @@ __all__ = [
 # A literal, because both databases use a partial index only for its own words.
 IS_UNFINISHED = text("slots.state IN ('reserved', 'live', 'mined')")
 
+IS_OF = leases.is_of(slots.c.chain_id, slots.c.signer)
+UNFINISHED = (
+    select(slots.c.nonce, slots.c.state, slots.c.batch_id, slots.c.tx_hash, slots.c.block_number, slots.c.block_hash)
+    .add_columns(slots.c.void_requested_at_ms, slots.c.void_by, attempts.c.tx_hash, attempts.c.fee_wei_max)
+    .add_columns(attempts.c.tip_wei_max, attempts.c.gas_limit, attempts.c.created_at_block, attempts.c.void)
+    .select_from(
+        slots.outerjoin(
+            attempts, and_(*(attempts.c[name] == slots.c[name] for name in ("chain_id", "signer", "nonce")))
+        )
+    )
+    .where(IS_OF, IS_UNFINISHED)
+    # Not by time, for clocks are set back: each attempt bids more than the one before, and voids come last.
+    .order_by(slots.c.nonce, attempts.c.void, attempts.c.fee_wei_max)
+)
+HIGHEST = select(func.max(slots.c.nonce)).where(IS_OF)
+BATCH = select(batches.c.id, batches.c.kind, batches.c.game_id, batches.c.rules_hash, batches.c.calldata).where(
+    batches.c.id == bindparam("batch")
+)
+ITEMS = (
+    select(batch_scores.c.submission_id)
+    .where(batch_scores.c.batch_id == bindparam("batch"))
+    .order_by(batch_scores.c.position)
+)
+RAW = select(attempts.c.raw).where(attempts.c.tx_hash == bindparam("hash"))
+NEW_BATCH = batches.insert().returning(batches.c.id)
+IS_BATCH = batches.c.id == bindparam("batch")
+BATCH_STATE = update(batches).where(IS_BATCH).values(state=bindparam("state"))
+BATCH_RESOLVED = BATCH_STATE.values(resolved_at_ms=bindparam("resolved_at_ms"))
+RESOLVED = update(batch_scores).where(batch_scores.c.batch_id == bindparam("batch")).values(unresolved=0)
+
 Move: TypeAlias = Callable[[Connection, int], None]
 """What a change of a slot means for its cargo's rows: run in the slot's own commit, at the database's time (ms)."""
+
+
+@lru_cache
+def _setting(*names: str) -> Update:
+    """Build the change of these columns of one slot; parameters: the columns, those of `Key.of`, `of_nonce`, `was`."""
+    chosen = (IS_OF, slots.c.nonce == bindparam("of_nonce"), slots.c.state == bindparam("was"))
+    return update(slots).where(*chosen).values({name: bindparam(name) for name in names})
 
 
 class SealConflictError(Exception):
@@ -109,7 +146,6 @@ class OutboxStore:
         self._writer = writer
         self._database = database
         self._key = leases.Key(chain_id, signer)
-        self._mine = (slots.c.chain_id == chain_id, slots.c.signer == signer)
         self._holder = holder
         self._epoch = 0
 
@@ -149,18 +185,8 @@ class OutboxStore:
         return await self._database.read(lambda c: (self._unfinished(c), paused(c, self._key)))
 
     def _unfinished(self, c: Connection) -> list[Slot]:
-        s, a = slots.c, attempts.c
-        same = and_(a.chain_id == s.chain_id, a.signer == s.signer, a.nonce == s.nonce)
-        query = (
-            select(s.nonce, s.state, s.batch_id, s.tx_hash, s.block_number, s.block_hash, s.void_requested_at_ms)
-            .add_columns(s.void_by, a.tx_hash, a.fee_wei_max, a.tip_wei_max, a.gas_limit, a.created_at_block, a.void)
-            .select_from(slots.outerjoin(attempts, same))
-            .where(*self._mine, IS_UNFINISHED)
-            # Not by time, for clocks are set back: each attempt bids more than the one before, and voids come last.
-            .order_by(s.nonce, a.void, a.fee_wei_max)
-        )
         found: dict[int, Slot] = {}
-        for row in c.execute(query):
+        for row in c.execute(UNFINISHED, self._key.of()):
             nonce, state, batch_id, tx_hash, number, block_hash, since, by, made, fee, tip, gas, at_block, void = row
             attempt = () if made is None else (Attempt(made, Bid(fee, tip), gas, at_block, bool(void)),)
             before = found[nonce].attempts if nonce in found else ()
@@ -174,22 +200,19 @@ class OutboxStore:
         return await self._database.read(partial(self._batch, batch_id))
 
     def _batch(self, batch_id: int, c: Connection) -> StoredBatch:
-        columns = (batches.c.id, batches.c.kind, batches.c.game_id, batches.c.rules_hash, batches.c.calldata)
-        row = c.execute(select(*columns).where(batches.c.id == batch_id)).one()
-        ids = select(batch_scores.c.submission_id).where(batch_scores.c.batch_id == batch_id)
-        return StoredBatch(*row, tuple(c.scalars(ids.order_by(batch_scores.c.position))))
+        chosen = {"batch": batch_id}
+        return StoredBatch(*c.execute(BATCH, chosen).one(), tuple(c.scalars(ITEMS, chosen)))
 
     async def raw(self, tx_hash: bytes) -> bytes:
         """The signed bytes of a stored attempt."""
-        query = select(attempts.c.raw).where(attempts.c.tx_hash == tx_hash)
-        return bytes(await self._database.read(lambda c: c.execute(query).scalar_one()))
+        return bytes(await self._database.read(lambda c: c.execute(RAW, {"hash": tx_hash}).scalar_one()))
 
     async def next_nonce(self) -> int | None:
         """One above the highest nonce ever reserved; None when there is none."""
         return await self._database.read(self._next_nonce)
 
     def _next_nonce(self, c: Connection) -> int | None:
-        highest = c.scalar(select(func.max(slots.c.nonce)).where(*self._mine))
+        highest = c.scalar(HIGHEST, self._key.of())
         return None if highest is None else int(highest) + 1
 
     async def next_nonces(self) -> dict[bytes, int]:
@@ -243,7 +266,7 @@ class OutboxStore:
             "state": "open",
             "created_at_ms": now,
         }
-        batch_id = int(c.execute(batches.insert().values(values).returning(batches.c.id)).scalar_one())
+        batch_id = int(c.execute(NEW_BATCH, values).scalar_one())
         items = [
             {"batch_id": batch_id, "position": position, "submission_id": item}
             for position, item in enumerate(one.items)
@@ -283,8 +306,8 @@ class OutboxStore:
         return True
 
     def _set_slot(self, c: Connection, nonce: int, was: str, **values: object) -> bool:
-        chosen = (*self._mine, slots.c.nonce == nonce, slots.c.state == was)
-        return c.execute(update(slots).where(*chosen).values(**values)).rowcount == 1
+        chosen = {**self._key.of(), "of_nonce": nonce, "was": was}
+        return c.execute(_setting(*values), {**chosen, **values}).rowcount == 1
 
     async def mined(self, changes: Sequence[Change]) -> None:
         """Live slots are in a block now."""
@@ -297,7 +320,7 @@ class OutboxStore:
             how = {"succeeded": int(item.succeeded), "gas_used": item.gas_used}
             changed = self._set_slot(c, item.nonce, "live", state="mined", **where, **how)
             if changed and item.succeeded and not item.void:
-                c.execute(update(batches).where(batches.c.id == item.batch_id).values(state="included"))
+                c.execute(BATCH_STATE, {"batch": item.batch_id, "state": "included"})
                 move(c, now)
 
     async def unmined(self, slot: Slot, move: Move) -> None:
@@ -308,7 +331,7 @@ class OutboxStore:
         now = self._fence(epoch, c)
         nothing = {"tx_hash": None, "block_number": None, "block_hash": None, "succeeded": None, "gas_used": None}
         if self._set_slot(c, slot.nonce, "mined", state="live", **nothing):
-            c.execute(update(batches).where(batches.c.id == slot.batch_id).values(state="open"))
+            c.execute(BATCH_STATE, {"batch": slot.batch_id, "state": "open"})
             move(c, now)
 
     async def finish(self, changes: Sequence[Change]) -> None:
@@ -335,8 +358,8 @@ class OutboxStore:
 
     def _resolve(self, c: Connection, batch_id: int, state: str, now_ms: int) -> None:
         """Close a batch: its items may be in another one from here on."""
-        c.execute(update(batch_scores).where(batch_scores.c.batch_id == batch_id).values(unresolved=0))
-        c.execute(update(batches).where(batches.c.id == batch_id).values(state=state, resolved_at_ms=now_ms))
+        c.execute(RESOLVED, {"batch": batch_id})
+        c.execute(BATCH_RESOLVED, {"batch": batch_id, "state": state, "resolved_at_ms": now_ms})
 
     async def apply(self, move: Move) -> None:
         """Move rows of a cargo that no slot carries, under the lease."""

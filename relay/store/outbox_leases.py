@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, case, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.store.outbox_tables import chain_identities, leases, slots
@@ -31,6 +31,24 @@ class Key:
     chain_id: int
     signer: bytes
 
+    def of(self) -> dict[str, object]:
+        """Return the parameters of statements whose rows are chosen with `is_of`."""
+        return {"of_chain": self.chain_id, "of_signer": self.signer}
+
+
+def is_of(chain_id: ColumnElement[int], signer: ColumnElement[bytes]) -> ColumnElement[bool]:
+    """Whether these columns are those of the key that `Key.of` is given for.
+
+    Senders ask the same few things several times a second: statements are built once, which costs more than to run one.
+    """
+    return and_(chain_id == bindparam("of_chain"), signer == bindparam("of_signer"))
+
+
+IS_OF = is_of(leases.c.chain_id, leases.c.signer)
+HELD = select(leases.c.holder, leases.c.expires_at_ms).where(IS_OF)
+EPOCH = select(leases.c.epoch).where(IS_OF).with_for_update(read=True)
+EPOCH_OF = select(leases.c.epoch).where(IS_OF, leases.c.holder == bindparam("holder"))
+
 
 def acquire(
     c: Connection, key: Key, holder: str, now_ms: int, ttl_ms: int, *, steal: bool, trouble: Mapping[str, str] = NONE
@@ -42,7 +60,7 @@ def acquire(
     `trouble` is shown to operators, whichever process they ask. Who stands by only reads: an upsert would lock the row,
     and with it hold up the holder's writes.
     """
-    row = c.execute(select(leases.c.holder, leases.c.expires_at_ms).where(*_is(key))).one_or_none()
+    row = c.execute(HELD, key.of()).one_or_none()
     lives = row is not None and now_ms <= row.expires_at_ms <= now_ms + ttl_ms
     if row is not None and row.holder != holder and lives and not steal:
         return 0
@@ -63,18 +81,17 @@ def acquire(
             ),
         )
     )
-    mine = select(leases.c.epoch).where(*_is(key), leases.c.holder == holder)
-    return int(c.scalar(mine) or 0)
+    return int(c.scalar(EPOCH_OF, {**key.of(), "holder": holder}) or 0)
 
 
 def release(c: Connection, key: Key, epoch: int) -> None:
     """Let the lease expire now."""
-    c.execute(update(leases).where(*_is(key), leases.c.epoch == epoch).values(expires_at_ms=0))
+    c.execute(update(leases).where(IS_OF, leases.c.epoch == epoch).values(expires_at_ms=0), key.of())
 
 
 def fence(c: Connection, key: Key, epoch: int) -> None:
     """Raise LeaseLostError unless `epoch` still is the lease's; holds the row until the commit."""
-    current = c.scalar(select(leases.c.epoch).where(*_is(key)).with_for_update(read=True))
+    current = c.scalar(EPOCH, key.of())
     if epoch == 0 or current != epoch:
         raise LeaseLostError(f"epoch {epoch} is over")
 
@@ -87,22 +104,18 @@ def abandoned(c: Connection, chain_id: int, now_ms: int) -> list[bytes]:
     return [bytes(signer) for signer in c.scalars(query)]
 
 
-def _is(key: Key) -> tuple[ColumnElement[bool], ...]:
-    return leases.c.chain_id == key.chain_id, leases.c.signer == key.signer
-
-
 def known_contract(c: Connection, chain_id: int, genesis_hash: bytes) -> bytes | None:
     """Return the contract this database is of, None if it is of none yet.
 
     Raises:
         ChainMismatchError: it was written for another chain.
     """
-    row = c.execute(select(chain_identities).where(chain_identities.c.chain_id == chain_id)).one_or_none()
+    rows = {row.chain_id: row for row in c.execute(select(chain_identities))}  # one look: a relay may be binding it now
+    row = rows.get(chain_id)
     if row is None:
-        other = c.scalar(select(chain_identities.c.chain_id).limit(1))
-        if other is not None:  # its scores were signed for that chain, and must not go to this one
+        if rows:  # its scores were signed for that chain, and must not go to this one
             raise ChainMismatchError(
-                f"the endpoint is on chain {chain_id}, but this database was written for chain {other}: "
+                f"the endpoint is on chain {chain_id}, but this database was written for chain {min(rows)}: "
                 "point FAIRSCORE_RPC_URL back, or use a database of its own"
             )
         return None

@@ -7,7 +7,7 @@ for the commit of the slot's change.
 from collections.abc import Sequence
 from functools import partial
 
-from sqlalchemy import Connection, and_, func, select, text
+from sqlalchemy import Connection, and_, bindparam, func, select, text
 
 from relay.outbox.batches import Waiting
 from relay.store.engine import Database
@@ -20,6 +20,15 @@ Recorded = tuple[Sequence[str], bytes, int]
 
 # A literal, because both databases use a partial index only for its own words.
 IS_WAITING = text("submissions.status = 'accepted'")
+
+NEXT_GAME = select(func.min(submissions.c.game_id)).where(IS_WAITING, submissions.c.game_id > bindparam("game"))
+OF_GAME = (
+    select(*(submissions.c[name] for name in ("id", "game_id", "rules_hash", "player", "score", "round_id")))
+    .add_columns(*(submissions.c[name] for name in ("evidence_hash", "accepted_at_ms", "failures")))
+    .where(IS_WAITING, submissions.c.game_id == bindparam("game"))
+    .order_by(submissions.c.round_id)
+    .limit(bindparam("most"))
+)
 
 
 class ScoreRows:
@@ -38,19 +47,11 @@ class ScoreRows:
         return await self._database.read(lambda c: int(c.execute(query).scalar_one()))
 
     def _waiting(self, per_game_max: int, c: Connection) -> tuple[list[Waiting], int]:
-        s = submissions.c
-        score = (s.player, s.score, s.round_id, s.evidence_hash, s.accepted_at_ms, s.failures)
         found: list[Waiting] = []
         game = ""
         # From game to game, so that a busy one does not hide the others behind the row limit.
-        while (game := c.scalar(select(func.min(s.game_id)).where(IS_WAITING, s.game_id > game))) is not None:
-            rows = (
-                select(s.id, s.game_id, s.rules_hash, *score)
-                .where(IS_WAITING, s.game_id == game)
-                .order_by(s.round_id)
-                .limit(per_game_max)
-            )
-            found += [Waiting(*row) for row in c.execute(rows)]
+        while (game := c.scalar(NEXT_GAME, {"game": game})) is not None:
+            found += [Waiting(*row) for row in c.execute(OF_GAME, {"game": game, "most": per_game_max})]
         return found, self._database.now_ms(c)
 
 

@@ -6,10 +6,10 @@ request does it (`relay.store.revocations`).
 """
 
 from collections.abc import Sequence
-from functools import partial
-from typing import NamedTuple
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, exists, func, literal, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, func, literal, or_, select, text, update
 
 from relay.contract_records import Record, game_key
 from relay.revocation import UNDER_WAY, Action, State, WaitingOrder
@@ -86,6 +86,12 @@ class OrderRows:
 
 
 def _waiting(c: Connection, action: Action, limit: int, *, recorded: bool, after: int) -> list[WaitingOrder]:
+    rows = c.execute(_waiting_orders(action, recorded), {"after": after, "most": limit})
+    return [WaitingOrder._make((*row, recorded)) for row in rows]
+
+
+@lru_cache
+def _waiting_orders(action: Action, recorded: bool) -> Select[Any]:
     r, s = revocations.c, submissions.c
     ahead = revocations.alias("ahead")
     under_way = exists().where(ahead.c.submission_id == r.submission_id, IS_UNDER_WAY)
@@ -95,14 +101,13 @@ def _waiting(c: Connection, action: Action, limit: int, *, recorded: bool, after
     if action is Action.REINSTATE:  # it follows a revocation that is final: the contract has the score
         wanted = literal(recorded)
     order = (r.seq, r.id, r.submission_id, r.game_id, r.round_id, r.reason, r.asked_at_ms, r.detail)
-    query = (
+    return (
         select(*order, s.receipt_deadline, carried)
         .join(submissions, s.id == r.submission_id)
-        .where(IS_WAITING, r.action == action.value, r.seq > after, ~under_way, wanted)
+        .where(IS_WAITING, r.action == action.value, r.seq > bindparam("after"), ~under_way, wanted)
         .order_by(r.seq)
-        .limit(limit)
+        .limit(bindparam("most"))
     )
-    return [WaitingOrder._make((*row, recorded)) for row in c.execute(query)]
 
 
 # ------------------------------------------------------------------------------ moves

@@ -77,7 +77,7 @@ def batch(url: str, count: int) -> Any:
     """The raw answer to a batch of calls."""
     calls = [{"jsonrpc": "2.0", "id": number, "method": "eth_chainId", "params": []} for number in range(count)]
     asked = urllib.request.Request(url, json.dumps(calls).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(asked, timeout=5) as answer:
+    with urllib.request.urlopen(asked, timeout=60) as answer:
         return json.load(answer)
 
 

@@ -154,17 +154,17 @@ def check_survival(bed: Bed, count: int, players: int, kills: int) -> None:
     print(f"{kills} kills: {ledger.broken} requests broken, {ledger.replayed} of them had been accepted unheard")
     assert ledger.broken > 0, "no request was under way at any kill: the test tested nothing"
     contract = next(iter(ledger.answers.values()))["receipt"]["typedData"]["domain"]["verifyingContract"]
-    wait_until("on chain", lambda: len(scores_on_chain(bed.rpc_url, contract)) >= count, 60 + count / 25)
+    wait_until("on chain", lambda: len(scores_on_chain(bed.rpc_url, contract)) >= count, 120 + count / 10)
     unsettled = "SELECT count(*) FROM slots WHERE state NOT IN ('mined', 'final')"
-    wait_until("settled", lambda: query(bed.database_url, unsettled)[0][0] == 0, 60)
+    wait_until("settled", lambda: query(bed.database_url, unsettled)[0][0] == 0, 120)
     chain = scores_on_chain(bed.rpc_url, contract)
     check_promises(ledger, chain, count)
     check_nonces(bed)
     expected = standings(chain)
     assert len(expected) == players
-    wait_until("standings", lambda: len(board(bed.server)) == players and board(bed.server) == expected, 30)
+    wait_until("standings", lambda: len(board(bed.server)) == players and board(bed.server) == expected, 120)
     not_final = "SELECT count(*) FROM submissions WHERE status <> 'final'"
-    wait_until("final", lambda: query(bed.database_url, not_final)[0][0] == 0, 60)
+    wait_until("final", lambda: query(bed.database_url, not_final)[0][0] == 0, 120)
 
 
 def test_two_kills(bed: Bed) -> None:

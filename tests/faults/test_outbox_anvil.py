@@ -182,7 +182,7 @@ def test_a_chain_gone_mad(seed: int, database_url: str) -> None:
 
     async def run() -> None:
         async with ground(*FAST_BLOCKS) as g:
-            took = await check_carried(g, database_url, madness, count=300, settings=DEEP, timeout_s=180)
+            took = await check_carried(g, database_url, madness, count=300, settings=DEEP, timeout_s=600)
             print(f"seed {seed}: {took:.1f} s")
 
     asyncio.run(run())

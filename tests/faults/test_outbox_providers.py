@@ -21,7 +21,7 @@ def test_the_first_of_two_is_of_no_use(fault: Fault, sqlite_url: str) -> None:
     async def run() -> None:
         async with ground(*FAST_BLOCKS) as g:
             with fault_proxy(g.anvil.url) as second:
-                took = await check_carried(g, sqlite_url, turn, others=[second.url], timeout_s=40)
+                took = await check_carried(g, sqlite_url, turn, others=[second.url])
                 print(f"{fault.name}: {g.proxy.met[fault.name]} times, {took:.1f} s")
                 assert g.proxy.met[fault.name] > 0
                 assert second.asked["eth_sendRawTransaction"] > 0
@@ -33,7 +33,7 @@ def test_the_first_moves_to_another_chain(sqlite_url: str) -> None:
     """Its address serves another chain after a silence: nothing is sent to it any more, the other one carries on."""
     sent: list[int] = []
 
-    async def move(where: Ground, _b: Bench) -> None:
+    async def move(where: Ground, b: Bench) -> None:
         await asyncio.sleep(0.2)
         where.proxy.plan = always(WRONG_CHAIN)
         # Rounds of looks come every few seconds: from the first one on, it is refused.
@@ -41,11 +41,12 @@ def test_the_first_moves_to_another_chain(sqlite_url: str) -> None:
             await asyncio.sleep(0.05)
         await asyncio.sleep(0.5)
         sent.append(where.proxy.asked["eth_sendRawTransaction"])
+        await b.accept(60, rules=where.rules)
 
     async def run() -> None:
         async with ground(*FAST_BLOCKS) as g:
             with fault_proxy(g.anvil.url) as second:
-                await check_carried(g, sqlite_url, move, others=[second.url], count=600, waves=40)
+                await check_carried(g, sqlite_url, move, others=[second.url], also=60)
                 assert g.proxy.asked["eth_sendRawTransaction"] == sent[0]
                 assert second.asked["eth_sendRawTransaction"] > sent[0]
 

@@ -73,7 +73,7 @@ def check_mixture(seed: int, url: str, options: Sequence[str], waves: int, timeo
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_mixture(seed: int, database_url: str) -> None:
     """Two seeds on each database, in every run of the suite."""
-    check_mixture(seed, database_url, FAST_BLOCKS, 12, 90)
+    check_mixture(seed, database_url, FAST_BLOCKS, 12, 300)
 
 
 @pytest.mark.slow

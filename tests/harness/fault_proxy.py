@@ -10,7 +10,7 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -177,21 +177,19 @@ class FaultProxy:
         self._second: tuple[int, int] = (0, 0)  # the second it is, requests in it
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
-        self._end: asyncio.Event | None = None
+        self._end = asyncio.Event()
         self._thread = threading.Thread(target=self._serve, name="fault-proxy", daemon=True)
 
     def start(self) -> None:
         """Listen on a free port of loopback."""
         self._thread.start()
-        if not self._ready.wait(10):
+        if not self._ready.wait(60):
             raise RuntimeError("the fault proxy did not start")
 
     def stop(self) -> None:
         """Close every connection and end the thread."""
-        end = self._end
-        if end is not None:
-            self._loop.call_soon_threadsafe(end.set)
-        self._thread.join(10)
+        self._loop.call_soon_threadsafe(self._end.set)
+        self._thread.join(60)
 
     def _serve(self) -> None:
         try:
@@ -200,7 +198,6 @@ class FaultProxy:
             self._loop.close()
 
     async def _main(self) -> None:
-        self._end = asyncio.Event()
         app = web.Application(client_max_size=64 * 1024 * 1024)
         app.router.add_post("/{tail:.*}", self._handle)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
@@ -250,7 +247,9 @@ class FaultProxy:
     async def _answers(self, calls: Sequence[Call], fault: Fault) -> list[dict[str, Any]]:
         """What the node says, or is made to say."""
         if fault.delay_s:
-            await asyncio.sleep(fault.delay_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(fault.delay_s):
+                    await self._end.wait()  # a proxy that ends does not keep its test waiting
         if not fault.forwarded:
             return [_error(call, *(fault.error or (CODE_INTERNAL, fault.name))) for call in calls]
         head = await self._head() - fault.lag_blocks if fault.lag_blocks else None

@@ -94,13 +94,15 @@ async def check_carried(
     count: int = 60,
     settings: OutboxSettings = QUICK,
     waves: int = 3,
-    timeout_s: float = 60,
+    timeout_s: float = 300,
+    also: int = 0,
     others: Sequence[str] = (),
 ) -> float:
     """Accept scores in waves while `disturb` does its worst, until all are final; compare everything.
 
-    `others`: URLs of further providers, asked after the proxy. Returns the seconds it took. The outbox starts over an
-    honest endpoint: what a start does without one is its own story.
+    `also`: scores that `disturb` accepts beside those. `others`: URLs of further providers, asked after the proxy.
+    Returns the seconds it took. The outbox starts over an honest endpoint: what a start does without one is its own
+    story.
     """
     async with bench(url) as made:
         b = Bench(made.database, made.writer, clock=WallClock())
@@ -118,12 +120,12 @@ async def check_carried(
                     await b.accept(count // waves, rules=where.rules)
                     outbox.wake()
                     await asyncio.sleep(WAVE_S)
-            await all_final(b, count, started + timeout_s, outbox.desk.trouble)
+            await all_final(b, count + also, started + timeout_s, outbox.desk.trouble)
         finally:
             await outbox.stop()
             await told.close()
         took = time.monotonic() - started
-        await check(where, b, count)
+        await check(where, b, count + also)
         return took
 
 

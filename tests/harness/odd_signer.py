@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from relay.keccak import keccak
 from relay.signer import LocalSigner
 
-LATE_S = {"slow": 0.1, "hangs": 6.0}
+LATE_S = {"slow": 0.1, "hangs": 60.0}
 
 
 class OddSigner:

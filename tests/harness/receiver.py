@@ -82,7 +82,7 @@ class Receiver:
                 story.append(seq)
         return dict(found)
 
-    async def wait(self, condition: Callable[[], bool], timeout_s: float = 20) -> None:
+    async def wait(self, condition: Callable[[], bool], timeout_s: float = 60) -> None:
         """Wait until `condition` holds."""
         async with asyncio.timeout(timeout_s):
             while not condition():  # noqa: ASYNC110 - what is waited for may be anything

@@ -26,7 +26,7 @@ def rpc(url: str, method: str, *params: Any) -> Any:
     """The result of one call."""
     body = json.dumps({"jsonrpc": "2.0", "id": next(_serial), "method": method, "params": params}).encode()
     asked = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(asked, timeout=30) as answer:
+    with urllib.request.urlopen(asked, timeout=60) as answer:
         answered = json.load(answer)
     if "error" in answered:
         raise RpcError(f"{method}: {answered['error']}")

@@ -82,7 +82,7 @@ class Stream:
             self.events.append(event)
             self._arrived.notify_all()
 
-    def wait(self, wanted: Callable[[Event], bool], timeout_s: float = 10) -> Event:
+    def wait(self, wanted: Callable[[Event], bool], timeout_s: float = 60) -> Event:
         """The first event, past ones included, for which ``wanted`` holds."""
         deadline = time.monotonic() + timeout_s
         seen = 0

@@ -60,7 +60,7 @@ class Ground:
 
 async def until_shown(service: IndexerService, score: int) -> dict[str, object]:
     """Wait for the row with a score."""
-    for _ in range(1000):
+    for _ in range(6_000):
         if service.follower.state is not None:
             for row in service.reading.first_board().window.top():
                 if row.score == score:
@@ -110,7 +110,7 @@ def test_scores_of_the_embedded_chain_with_evidence_of_the_same_database(databas
             await service._jobs.look_for_evidence()
             row = await until_shown(service, 200)
             assert row["submission_id"] == "sub_2"
-            for _ in range(500):
+            for _ in range(6_000):
                 if (await until_shown(service, 200))["status"] == "final":
                     break
                 await asyncio.sleep(0.01)

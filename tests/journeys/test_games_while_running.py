@@ -18,7 +18,7 @@ def ask(server: Fairscore, method: str, path: str, body: Any = None, key: str = 
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(server.url + path, data, headers, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=30) as reply:
+        with urllib.request.urlopen(request, timeout=60) as reply:
             return reply.status, json.load(reply)
     except urllib.error.HTTPError as refused:
         with refused:
@@ -27,7 +27,7 @@ def ask(server: Fairscore, method: str, path: str, body: Any = None, key: str = 
 
 def until(server: Fairscore, path: str, wanted: Any, key: str = "") -> Any:
     """Ask until the answer is as wanted; fails after half a minute, saying what it was."""
-    ends_s = time.monotonic() + 30
+    ends_s = time.monotonic() + 60
     while True:
         status, found = ask(server, "GET", path, key=key)
         if status == 200 and wanted(found):

@@ -142,12 +142,12 @@ def test_a_block_is_committed_because_it_was_announced(anvil: Anvil, database: D
 
         async def shown() -> None:
             head = bytes.fromhex(rpc(anvil.url, "eth_getBlockByNumber", "latest", False)["hash"][2:])
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while service.follower.state is None or service.follower.state.tip.hash != head:  # noqa: ASYNC110
                     await asyncio.sleep(0.002)
 
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while not service.heads.live:  # noqa: ASYNC110 - the first connection
                     await asyncio.sleep(0.002)
             for number in range(5):

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from relay import chain_pool
 from relay.chain import Chain
 from relay.chain_limits import EndpointLimits
-from relay.chain_pool import SEND_GRACE_S, ChainPool
+from relay.chain_pool import ChainPool
 from relay.chain_types import ChainAnswerError, ChainUnavailableError, ProviderState, Receipt
 from relay.keccak import keccak
 from relay.outbox.providers import names
@@ -40,21 +41,14 @@ from tests.harness.rpc import rpc
 RICH = LocalSigner(bytes.fromhex(DEVELOPMENT_KEYS[0][2:]))
 NOBODY_THERE = "http://127.0.0.1:1/s3cret-token"
 SURELY_THERE = {SendClass.ACCEPTED, SendClass.ALREADY_KNOWN, SendClass.NONCE_TOO_LOW}  # or mined already
-SLOW = Fault("slow", delay_s=4.0)
+SLOW = Fault("slow", delay_s=600)
 
 
 class Clock:
-    """A clock that can be moved on: rests end, rounds are due."""
+    """A clock that only moves when it is moved: then rests end and rounds are due, however slow the machine is."""
 
     def __init__(self) -> None:
         self.ahead_s = 0.0
-
-    def __call__(self) -> float:
-        return time.monotonic() + self.ahead_s
-
-
-class Still(Clock):
-    """A clock that only moves when it is moved."""
 
     def __call__(self) -> float:
         return self.ahead_s
@@ -76,7 +70,7 @@ def front() -> Iterator[Callable[[Node], FaultProxy]]:
 
 @asynccontextmanager
 async def pool(
-    *urls: str, clock: Clock | None = None, timeout_s: float = 3.0, limits: EndpointLimits | None = None
+    *urls: str, clock: Clock | None = None, timeout_s: float = 60.0, limits: EndpointLimits | None = None
 ) -> AsyncIterator[ChainPool]:
     """A pool over these URLs, as `relay.startup` makes it."""
     chains = [Chain(url, timeout_s, limits or EndpointLimits()) for url in urls]
@@ -110,7 +104,7 @@ def transfer(nonce: int) -> tuple[bytes, bytes]:
 
 async def mined(chain: ChainPool, tx_hash: bytes) -> Receipt:
     """The receipt, once there is one."""
-    for _ in range(200):
+    for _ in range(3_000):
         receipt = (await chain.receipts([tx_hash]))[0]
         if receipt is not None:
             return receipt
@@ -166,13 +160,11 @@ def test_a_dead_first_provider_costs_nothing_but_its_name(node: Node) -> None:
 
 def test_a_provider_that_hangs_does_not_hold_up_the_start(node: Node, front: Front) -> None:
     hung = front(node)
-    hung.plan = always(Fault("hung", delay_s=6))
+    hung.plan = always(Fault("hung", delay_s=600))
 
     async def job() -> None:
-        async with pool(hung.url, node.url, timeout_s=20) as chain:
-            began = time.monotonic()
+        async with pool(hung.url, node.url, timeout_s=300) as chain, asyncio.timeout(60):
             assert await chain.chain_id() == 31337
-            assert time.monotonic() - began < 4
             assert not state(chain, 0).healthy
 
     run(job)
@@ -526,20 +518,17 @@ def test_a_send_succeeds_where_one_provider_takes_it(node: Node, front: Front) -
     run(job)
 
 
-def test_a_slow_provider_does_not_hold_up_sends(node: Node, front: Front) -> None:
+def test_a_slow_provider_does_not_hold_up_sends(node: Node, front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
     slow = front(node)
 
     async def job() -> None:
-        async with pool(node.url, slow.url, timeout_s=10) as chain:
+        async with pool(node.url, slow.url, timeout_s=300) as chain, asyncio.timeout(60):
             await chain.chain_id()
             slow.plan = always(SLOW)
-            began = time.monotonic()
             assert (await chain.send_raw(transfer(0)[0])).accepted
-            assert time.monotonic() - began < SEND_GRACE_S + 1
             assert state(chain, 1).reason == "no answer yet"
-            began = time.monotonic()
+            monkeypatch.setattr(chain_pool, "SEND_GRACE_S", 300)  # it is not waited for again
             assert (await chain.send_raw(transfer(1)[0])).accepted
-            assert time.monotonic() - began < SEND_GRACE_S, "it is not waited for again"
 
     run(job)
 
@@ -662,7 +651,7 @@ def test_a_rate_limit_is_kept_from_our_side(node: Node, front: Front) -> None:
 
 
 def test_rounds_come_beside_the_requests_and_are_few(node: Node, front: Front) -> None:
-    first, second, clock = front(node), front(node), Still()
+    first, second, clock = front(node), front(node), Clock()
 
     async def job() -> None:
         async with pool(first.url, second.url, clock=clock) as chain:
@@ -673,7 +662,9 @@ def test_rounds_come_beside_the_requests_and_are_few(node: Node, front: Front) -
             assert (first.asked.total(), second.asked.total()) == (at_start + 51, at_start)
             clock.ahead_s += ROUND_S
             await chain.head()
-            await asyncio.sleep(0.3)
+            async with asyncio.timeout(60):
+                while second.asked["eth_chainId"] < 2:  # noqa: ASYNC110 - the round runs beside
+                    await asyncio.sleep(0.02)
             assert second.asked["eth_chainId"] == 2
         only = front(node)
         async with pool(only.url, clock=clock) as alone:

@@ -51,7 +51,7 @@ def transfer(signer: LocalSigner, nonce: int, **changes: object) -> tuple[bytes,
 
 async def mined(chain: Chain, tx_hash: bytes) -> int:
     """Wait for a receipt; returns its block."""
-    for _ in range(400):
+    for _ in range(3_000):
         receipt = (await chain.receipts([tx_hash]))[0]
         if receipt is not None:
             assert receipt.succeeded
@@ -95,7 +95,7 @@ def test_confirmations_come_by_themselves(tmp_path: Path) -> None:
             async def final() -> bool:
                 return await chain.finalized(0, await chain.head()) >= block
 
-            await eventually(final, 4)
+            await eventually(final)
             quiet = (await chain.head()).number
             await asyncio.sleep(1.2)
             assert (await chain.head()).number == quiet  # and then they stop: an idle chain does not grow
@@ -209,7 +209,7 @@ def test_it_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
         child = Path(f"/proc/{int(parent.stdout.readline())}/stat")
         assert child.exists()
         parent.kill()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while child.exists() and child.read_text().split()[2] != "Z":
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -86,7 +86,7 @@ def test_a_score_is_invalidated_while_the_signer_is_away(
                 relay.intake.attestor = replace(relay.intake.attestor, signer=signer)
                 odd.mood = "500"
                 gate = threading.Event()
-                shut = asyncio.create_task(relay.writer.run(lambda _: gate.wait(5)))  # so that both come in one group
+                shut = asyncio.create_task(relay.writer.run(lambda _: gate.wait(60)))  # so that both come in one group
                 header = {"escs-game-secret-key": secret}
                 said = relay.request("PUT", f"{path}/game-server-confirmation", b'{"isValid":false}', header)
                 both = [asyncio.create_task(one) for one in (relay.submit(make_play()), said)]

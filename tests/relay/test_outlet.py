@@ -55,7 +55,7 @@ class House:
 
     async def until(self, reached: Callable[[], bool]) -> None:
         """Wait for something that happens by itself."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not reached():  # noqa: ASYNC110 - of the server's own doing
                 await asyncio.sleep(0.002)
 
@@ -82,7 +82,7 @@ def run(scenario: Callable[[House], Awaitable[None]]) -> None:
     """Run a scenario against a server of its own."""
 
     async def whole() -> None:
-        async with asyncio.timeout(20), running() as house:
+        async with asyncio.timeout(60), running() as house:
             await scenario(house)
 
     asyncio.run(whole())
@@ -256,7 +256,7 @@ def test_a_handshake_with_more_headers_than_can_be_taken_is_answered() -> None:
             b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
             b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n" + many + b"\r\n"
         )
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
         assert house.open == 0
         writer.close()
@@ -277,7 +277,7 @@ def test_nothing_of_the_request_is_kept() -> None:
                 writer.write(REQUEST)
             await house.until(lambda: len(house.pipes) == 3)
             await house.until(lambda: not house.server.server_state.tasks)
-            async with await opened(house), asyncio.timeout(5):
+            async with await opened(house), asyncio.timeout(60):
                 await asyncio.sleep(0.01)
                 assert sum(isinstance(one, Connection) for one in gc.get_objects()) == 0
             for _, writer in clients:

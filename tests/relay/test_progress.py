@@ -21,7 +21,7 @@ def test_told_and_seen() -> None:
 
     async def scenario() -> None:
         progress = Progress(read, poll_s=0.01)
-        waiting = asyncio.create_task(progress.wait("a", SENT, 5))
+        waiting = asyncio.create_task(progress.wait("a", SENT, 60))
         await asking.wait()
         progress.changed(["a", "b"], "sent", b"\x01")
         answer.set()
@@ -36,7 +36,7 @@ def test_steps_that_are_not_waited_for() -> None:
 
     async def scenario() -> None:
         progress = Progress()
-        both = [asyncio.create_task(progress.wait("a", SENT, 5)) for _ in range(2)]
+        both = [asyncio.create_task(progress.wait("a", SENT, 60)) for _ in range(2)]
         for status in ("queued", "sent"):
             await asyncio.sleep(0.01)
             progress.changed(["a"], status, None)
@@ -54,10 +54,10 @@ def test_in_vain_and_seen_in_the_database() -> None:
 
     async def scenario() -> None:
         progress = Progress(read, poll_s=0.01)
-        assert await progress.wait("a", SENT, 5) == Standing("sent", b"\x02")
+        assert await progress.wait("a", SENT, 60) == Standing("sent", b"\x02")
         started = time.monotonic()
         assert await progress.wait("a", SENT, 0.05) is None
-        assert 0.04 < time.monotonic() - started < 2
+        assert time.monotonic() - started > 0.04
         assert await progress.wait("a", SENT, 0) is None
         assert progress.waiting() == 0
 

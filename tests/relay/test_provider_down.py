@@ -29,7 +29,7 @@ def node() -> Iterator[Node]:
 def submit(server: Fairscore, serial: int) -> dict[str, Any]:
     """One honest play; the relay's answer once it is on the chain."""
     body = json.dumps(play(serial, player(serial))).encode()
-    headers = {"Content-Type": "application/json", "Prefer": "wait=20"}
+    headers = {"Content-Type": "application/json", "Prefer": "wait=30"}
     asked = urllib.request.Request(f"{server.url}/api/submit-score", body, headers)
     with urllib.request.urlopen(asked, timeout=40) as answer:
         document: dict[str, Any] = json.load(answer)
@@ -43,7 +43,7 @@ def chain_line(server: Fairscore) -> str:
 
 def wait_for(server: Fairscore, text: str, *, there: bool) -> None:
     """Until readiness says (or no longer says) this."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while (text in chain_line(server)) is not there:
         assert time.monotonic() < deadline, chain_line(server)
         time.sleep(0.2)

@@ -77,7 +77,7 @@ async def relay_at(url: str) -> AsyncIterator[Relay]:
         fleet.outboxes[GAS_KEY.address] = outbox
         await outbox.start()
         relay = Relay(b, chain, Edge(), fleet, [])
-        for _ in range(100):
+        for _ in range(3_000):
             if outbox.meter.balance_wei is not None:
                 break
             await asyncio.sleep(0.02)
@@ -120,7 +120,7 @@ def test_what_is_wrong_is_named(sqlite_url: str) -> None:
             relay.chain.money = 1
             await relay.bench.accept(1)
             relay.fleet.wake()
-            for _ in range(100):
+            for _ in range(3_000):
                 if await relay.failing():
                     break
                 await asyncio.sleep(0.02)
@@ -140,7 +140,7 @@ def test_what_waits_for_a_person_fails_nothing(sqlite_url: str) -> None:
             await relay.bench.accept(2)
             relay.fleet.outboxes[GAS_KEY.address].desk.report("invalidate", "no auditor on the contract")
             relay.fleet.wake()
-            for _ in range(100):
+            for _ in range(3_000):
                 if "paused" in await relay.look():
                     break
                 await asyncio.sleep(0.02)

@@ -261,13 +261,13 @@ def test_a_waiting_submitter_hears_of_it(sqlite_url: str) -> None:
     async def run() -> None:
         async with running(sqlite_url) as relay:
             judge = await auditor(relay)
-            submitting = asyncio.create_task(relay.submit(prefer="wait=20"))
+            submitting = asyncio.create_task(relay.submit(prefer="wait=60"))
             found = None
             while found is None:
                 await asyncio.sleep(0.01)
                 found = await relay.database.read(lambda c: c.scalar(select(submissions.c.id)))
             await judge.ask("revoke", found)
-            reply = await asyncio.wait_for(submitting, 5)
+            reply = await asyncio.wait_for(submitting, 60)
             assert (reply.status, reply.json["status"]) == (202, "revoked")
 
     asyncio.run(run())

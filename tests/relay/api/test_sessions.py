@@ -246,9 +246,11 @@ def test_two_processes_agree_on_nonces_and_sessions(database_url: str) -> None:
                 assert (await desk.ask("GET", "/api/sessions/current", token=token)).status == 200
             assert (await one.ask("DELETE", "/api/sessions/current", token=token)).status == 204
             ended = time.monotonic()
+            asked = time.monotonic()
             while (await other.ask("GET", "/api/sessions/current", token=token)).status == 200:
-                assert time.monotonic() - ended < REMEMBER_S + 1
+                assert asked - ended < REMEMBER_S
                 await asyncio.sleep(0.05)
+                asked = time.monotonic()
             assert (await one.ask("GET", "/api/sessions/current", token=token)).status == 401
 
     asyncio.run(scenario())

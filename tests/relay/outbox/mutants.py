@@ -119,9 +119,9 @@ MUTANTS: dict[str, tuple[str, tuple[Edit, ...]]] = {
         (
             Edit(
                 "relay/store/outbox.py",
-                "        c.execute(attempts.insert(), rows)\n",
-                "        c.execute(attempts.delete().where(attempts.c.nonce.in_([item.nonce for item in made])))\n"
-                "        c.execute(attempts.insert(), rows)\n",
+                "                c.execute(attempts.insert(), [row])\n",
+                "                c.execute(attempts.delete().where(attempts.c.nonce == item.nonce))\n"
+                "                c.execute(attempts.insert(), [row])\n",
             ),
         ),
     ),

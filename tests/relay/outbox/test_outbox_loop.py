@@ -365,7 +365,7 @@ def test_the_running_loop_survives_an_endpoint_that_is_down(sqlite_url: str) -> 
             await asyncio.sleep(0.2)
             assert not outbox.ready()["chain"].ok
             chain.down = False
-            for _ in range(200):
+            for _ in range(3_000):
                 await asyncio.sleep(0.02)
                 chain.mine()
                 if await b.statuses() == Counter(final=4):

@@ -53,7 +53,7 @@ class Ground:
 
     async def mined(self, tx_hash: bytes) -> Receipt:
         """Wait for the receipt."""
-        for _ in range(500):
+        for _ in range(6_000):
             self.advance()
             receipt = (await self.chain.receipts([tx_hash]))[0]
             if receipt is not None:

@@ -344,6 +344,11 @@ async def is_sent(chain: FakeChain) -> bool:
     return chain.sends > 0
 
 
+async def leads(outbox: Outbox) -> bool:
+    """Whether it holds the lease."""
+    return outbox.ready()["outbox"].detail == "leads"
+
+
 async def status_is(b: Bench, expected: Counter[str]) -> bool:
     """Whether the submissions are distributed so."""
     return await b.statuses() == expected
@@ -354,18 +359,18 @@ def test_a_slow_step_keeps_its_lease(sqlite_url: str) -> None:
 
     class Slow(FakeChain):
         async def fees(self) -> Fees:
-            await asyncio.sleep(0.6)
+            await asyncio.sleep(3)
             return await super().fees()
 
     async def run() -> None:
         async with bench(sqlite_url) as b:
             chain = Slow(CONTRACT, dedupe=False)
-            brief = replace(SETTINGS, steal_lease=False, lease_ttl_ms=300, poll_ms=10, step_gap_ms=1)
+            brief = replace(SETTINGS, steal_lease=False, lease_ttl_ms=2_400, poll_ms=10, step_gap_ms=1)
             await b.accept(4)
             b.clock = WallClock()
             first, second = b.outbox(chain, settings=brief), b.outbox(chain, settings=brief)
             await first.start()
-            await asyncio.sleep(0.1)
+            await eventually(lambda: leads(first))
             await second.start()
             await eventually(lambda: status_is(b, Counter(sent=4)))
             assert first.ready()["outbox"].detail == "leads"

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import event
 
 from relay.store import migrate
 from relay.store.engine import Database, open_database
@@ -76,5 +77,27 @@ def test_relays_that_start_together_agree(postgres_url: str) -> None:
             waiting = beside.submit(second)
             time.sleep(0.3)
             assert not waiting.done()  # its insert waits for ours
-        assert waiting.result(10) == CONTRACT
+        assert waiting.result(60) == CONTRACT
     opened.close()
+
+
+def test_a_relay_that_binds_meanwhile_is_no_other_chain(postgres_url: str) -> None:
+    """Two relays start on an empty database: the first commits while the second looks."""
+    first, second = open_database(postgres_url), open_database(postgres_url)
+    migrate.upgrade(first, "relay")
+    looks: list[str] = []
+
+    def meanwhile(_c: object, _cursor: object, statement: str, *_: object) -> None:
+        if "FROM chain_identities" in statement:
+            looks.append(statement)
+            if len(looks) == 1:
+                with first.write() as c:
+                    bind(c, 31337, b"\x01" * 32, CONTRACT, 1)
+
+    event.listen(second.engine, "after_cursor_execute", meanwhile)
+    with second.write() as c:
+        assert known_contract(c, 31337, b"\x01" * 32) in {None, CONTRACT}
+        bind(c, 31337, b"\x01" * 32, CONTRACT, 2)
+    assert len(looks) > 1
+    first.close()
+    second.close()

@@ -100,7 +100,7 @@ def test_two_operators_pause_at_the_same_moment(postgres_url: str) -> None:
     def operator(name: str) -> None:
         with opened.write() as c:
             c.execute(select(1))
-            both_in.wait(10)
+            both_in.wait(60)
             found.append(controls.pause(c, KEY, By(name, "why", 1)))
 
     threads = [threading.Thread(target=operator, args=(name,)) for name in ("ann", "bob")]

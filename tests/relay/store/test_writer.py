@@ -78,10 +78,10 @@ def test_a_failing_job_hurts_nobody_else(database_url: str) -> None:
 
             def block(_connection: Connection) -> bool:
                 entered.set()
-                return gate.wait(5)
+                return gate.wait(60)
 
             blocked = asyncio.ensure_future(writer.run(block))
-            await asyncio.to_thread(entered.wait, 5)  # the writer is busy: what comes now is one group
+            await asyncio.to_thread(entered.wait, 60)  # the writer is busy: what comes now is one group
             jobs = [writer.run(lambda c, n=n: put(c, n)) for n in (1, 2, 2, 3)]  # type: ignore[misc]
             tasks = [asyncio.ensure_future(job) for job in jobs]
             await asyncio.sleep(0)
@@ -116,7 +116,7 @@ def test_a_cancelled_caller_does_not_cancel_the_commit(database_url: str) -> Non
     async def scenario() -> None:
         async with running(database_url) as (database, writer):
             gate = threading.Event()
-            blocked = asyncio.ensure_future(writer.run(lambda _c: gate.wait(5)))
+            blocked = asyncio.ensure_future(writer.run(lambda _c: gate.wait(60)))
             gone = asyncio.ensure_future(writer.run(lambda c: put(c, 1)))
             await asyncio.sleep(0.05)
             gone.cancel()

@@ -23,18 +23,27 @@ from tests.harness.receiver import new_secret, secret_file
 
 
 class ShiftedClock:
-    """The machine's clocks; the wall clock can be set forward."""
+    """The machine's clocks; the wall clock can be set forward, and either can stand still."""
 
     def __init__(self) -> None:
         self.ahead_s = 0.0
+        self._still_s: tuple[float, float] | None = None
 
     def now_s(self) -> float:
         """Unix time."""
-        return time.time() + self.ahead_s
+        return (time.time() if self._still_s is None else self._still_s[0]) + self.ahead_s
 
     def monotonic_s(self) -> float:
         """A clock that nobody sets."""
-        return time.monotonic()
+        return time.monotonic() if self._still_s is None else self._still_s[1]
+
+    def stand_still(self) -> None:
+        """From now on no time passes: nothing that was put off becomes due."""
+        self._still_s = time.time(), time.monotonic()
+
+    def go_on(self) -> None:
+        """Be the machine's clocks again."""
+        self._still_s = None
 
 
 @dataclass
@@ -68,7 +77,7 @@ class Bench:
 
     async def leading(self, deliverer: Deliverer) -> None:
         """Wait until the deliverer holds its lease: what happens from then on is told."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not deliverer.tally.leading:  # noqa: ASYNC110 - a test looks on
                 await asyncio.sleep(0.01)
 
