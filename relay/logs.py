@@ -21,12 +21,14 @@ class Lines(logging.Formatter):
 
 
 def configure(level: str) -> None:
-    """Log to standard error from `level` on; libraries from WARNING on."""
+    """Log to standard error from `level` on; libraries from WARNING on, the scheduler from ERROR on."""
     handler = logging.StreamHandler()
     handler.setFormatter(Lines(FORMAT))
     logging.basicConfig(level=level, handlers=[handler])
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
+    # A job that takes longer than its interval is not started twice: that is meant, and would be a warning each time.
+    logging.getLogger("apscheduler.scheduler").setLevel(logging.ERROR)
 
 
 def _shown(value: object) -> str:

@@ -6,6 +6,8 @@ Touches APScheduler and what its jobs are handed. A job that fails is logged and
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import partial
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
@@ -40,11 +42,11 @@ class Jobs:
         self._scheduler.add_job(self.sweep, "interval", seconds=SWEEP_EVERY_S)
         self._scheduler.add_job(self.flush, "interval", seconds=FLUSH_EVERY_S)
         for job, every_s in self._others:
-            self._scheduler.add_job(job, "interval", seconds=every_s)
+            self._scheduler.add_job(partial(_until_stopped, job), "interval", seconds=every_s)
         self._scheduler.start()
 
     def stop(self) -> None:
-        """Stop the clock."""
+        """Stop the clock; a job under way ends where it waits, and begins anew at the next start."""
         if self._scheduler is not None:
             self._scheduler.shutdown(wait=False)
             self._scheduler = None
@@ -64,3 +66,9 @@ class Jobs:
             log.warning("the sweep did not reach the database; it comes again")
         else:
             log.debug("forgot %d idempotency keys", gone)
+
+
+async def _until_stopped(job: Callable[[], Awaitable[None]]) -> None:
+    """Run a job; the end of the clock is no failure of it."""
+    with suppress(asyncio.CancelledError):
+        await job()
