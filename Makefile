@@ -45,6 +45,7 @@ bench: $(VENV)/.everything node_modules/.installed ## measure everything and pri
 	$(NODE) $(BIN)/python tests/benchmarks/index/run.py
 	$(BIN)/python tests/benchmarks/fanout/run.py
 	$(BIN)/python tests/benchmarks/rank/run.py
+	$(BIN)/python tests/benchmarks/economy/run.py
 	$(NODE) $(BIN)/python tests/benchmarks/gas/measure.py
 
 bench-smoke: $(VENV)/.everything node_modules/.installed ## prove that every benchmark runs; measures nothing
