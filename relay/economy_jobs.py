@@ -15,6 +15,7 @@ from relay.anchoring import Anchoring
 from relay.economy.checkpoints import Cadence, contradiction
 from relay.economy.drafts import By
 from relay.economy.ledger import Refusal
+from relay.economy.retelling import Retelling
 from relay.economy.series import KEPT_MS as COUNTS_KEPT_MS
 from relay.economy.trades import Expire
 from relay.store import (
@@ -22,6 +23,7 @@ from relay.store import (
     desks,
     gate,
     ledger,
+    ledger_audit,
     ledger_reconcile,
     ledger_view,
     market,
@@ -140,11 +142,27 @@ class EconomyJobs:
             self._wake()
 
     async def audit(self) -> None:
-        """Tell every ledger again and hold it against what is anchored; flag the one that is another now."""
+        """Tell every ledger again, against what is anchored and what balances are made of; flag what differs."""
         for wrong in await self._anchoring.audit():
             why = f"The ledger's first {wrong.size} transactions are not those of checkpoint {wrong.checkpoint_id}"
-            flag = contradiction(wrong.game_id, why)
-            await self._writer.run(lambda c, flag=flag: raise_flags(c, [flag], self._database.now_ms(c)))  # type: ignore[misc]
+            await self._contradicted(wrong.game_id, why)
+        for game_id in await self._database.read(ledger_view.sizes):
+            why_not = await self._retold(game_id)
+            if why_not is not None:
+                log.error("a ledger does not say what its rows say", extra={"game": game_id, "cause": why_not})
+                await self._contradicted(game_id, f"The ledger was changed by hand: {why_not}")
+
+    async def _retold(self, game_id: str) -> str | None:
+        told, more, problem = Retelling(game_id), True, None
+        while more:
+            began = time.monotonic()
+            problem, more = await self._database.read(partial(ledger_audit.retell, told=told))
+            await asyncio.sleep(REST * (time.monotonic() - began))
+        return problem
+
+    async def _contradicted(self, game_id: str, why: str) -> None:
+        flag = contradiction(game_id, why)
+        await self._writer.run(lambda c: raise_flags(c, [flag], self._database.now_ms(c)))
 
     async def sweep(self) -> None:
         """Forget what detectors and limits no longer look at, and counts of minutes that no chart shows."""

@@ -20,6 +20,7 @@ from relay.store.economy_tables import ledger_balances
 from relay.store.flag_desk import look
 from relay.store.flags import Resolution, raise_flags, resolve
 from relay.store.ledger import open_books, thaw
+from relay.store.ledger_audit import forged
 from relay.store.ledger_view import mismatches
 
 
@@ -43,7 +44,7 @@ def seize(c: Connection, game_id: str, found: Iterable[Mismatch], now_ms: int) -
 def repair(c: Connection, game_id: str, position: Position, by: By) -> Mismatch | None:
     """Set a balance to what its moves add up to and thaw it, recorded as an operator's action; None: nothing differs.
 
-    The moves are chained and anchored; the balance is only their sum.
+    The moves are those of transactions that are chained and anchored; the balance is only their sum.
     """
     open_books(c, [game_id])
     differing = {mismatch.position: mismatch for mismatch in mismatches(c, game_id, [position[0]])}
@@ -71,13 +72,17 @@ def mend(c: Connection, flag_id: str, key_game_id: str | None, by: By) -> Mended
     """Repair the balance that a flag is about, thaw it, and resolve the flag; again, there is nothing left to do.
 
     Raises:
-        CallerError: FLAG_UNKNOWN, also of another game than the key's; FLAG_NOT_REPAIRABLE.
+        CallerError: FLAG_UNKNOWN, also of another game than the key's; FLAG_NOT_REPAIRABLE, also where the moves
+            themselves were changed: their sum would be somebody's invention.
     """
     flag = look(c, flag_id, key_game_id).flag
     if flag.code not in reconcile.CODES:
         raise CallerError("FLAG_NOT_REPAIRABLE", "The flag is not about a balance that differs from its entries.")
     context = json.loads(flag.context)
     position = (context["account"], context["asset"])
+    why_not = forged(c, flag.game_id, position[0])
+    if why_not is not None:
+        raise CallerError("FLAG_NOT_REPAIRABLE", f"The moves were changed by hand: {why_not}. Restore them first.")
     mismatch = repair(c, flag.game_id, position, by)
     thawed = mismatch is not None or thaw(c, flag.game_id, position)
     if thawed and mismatch is None:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, select, text, update
 
 from relay import economy_jobs
 from relay.contract import EconomyAnchored, game_key
@@ -259,6 +259,54 @@ def test_a_ledger_that_is_not_the_anchored_one_is_flagged(database_url: str) -> 
         await both[0].audit()
         await both[1].audit()
         assert database.read_now(flags) == [("LEDGER_CONTRADICTED", None, 2)]
+
+    by_the_clock(database_url, scenario)
+
+
+FORGERIES = {
+    "a move more, with the balances to it": (
+        "INSERT INTO ledger_moves VALUES ('chess', 0, 9, 'currency:gold', 900, 'mint', 'player:ann')",
+        "UPDATE ledger_balances SET amount = 1000 WHERE account = 'player:ann' AND asset = 'currency:gold'",
+        "UPDATE ledger_balances SET amount = -1200 WHERE account = 'mint' AND asset = 'currency:gold'",
+    ),
+    "a higher amount": ("UPDATE ledger_moves SET amount = amount + 1 WHERE sequence = 1",),
+    "a move less": ("DELETE FROM ledger_moves WHERE target = 'player:eve'",),
+    "moves of no transaction": (
+        "INSERT INTO ledger_moves VALUES ('chess', 2, 0, 'currency:gold', 9, 'mint', 'player:ann')",
+    ),
+    "no last transaction": ("DELETE FROM ledger_transactions WHERE sequence = 1",),
+    "no first transaction": ("DELETE FROM ledger_transactions WHERE sequence = 0",),
+    "another head": ("UPDATE ledger_heads SET head = (SELECT hash FROM ledger_transactions WHERE sequence = 0)",),
+}
+
+
+def let_it_shrink(c: Connection) -> None:
+    """Whoever owns the database can take away what keeps its ledgers from being changed."""
+    if c.dialect.name == "postgresql":
+        for table in ("ledger_transactions", "ledger_moves"):
+            c.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER ALL"))
+    else:
+        for name in list(c.scalars(text("SELECT name FROM sqlite_master WHERE type = 'trigger'"))):
+            c.execute(text(f"DROP TRIGGER {name}"))
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_rows_that_no_transaction_says_are_flagged(database_url: str, forgery: str) -> None:
+    """The sum of forged moves would be money from nothing: each row is held against the chained bytes."""
+
+    async def scenario(database: Database, both: Sequence[EconomyJobs], _woken: list[None]) -> None:
+        def grant(c: Connection) -> None:
+            found(c)
+            post(c, {GAME: [drafts.grant("ann", "gold", 1, BY)]}, NOW)
+
+        change(database, grant)
+        await both[0].audit()
+        assert database.read_now(flags) == []
+        change(database, let_it_shrink)
+        for statement in FORGERIES[forgery]:
+            change(database, lambda c, statement=statement: c.execute(text(statement)))  # type: ignore[misc]
+        await both[0].audit()
+        assert database.read_now(flags) == [("LEDGER_CONTRADICTED", None, 1)]
 
     by_the_clock(database_url, scenario)
 

@@ -94,3 +94,18 @@ def test_only_an_auditor_repairs_and_only_what_such_a_flag_names(sqlite_url: str
         check_refused(await server.post("/spend", SPEND), 409, "WALLET_FROZEN")
 
     with_server(sqlite_url, relay_at, scenario)
+
+
+def test_forged_moves_are_no_balance_to_set_right(database_url: str, relay_at: Any) -> None:
+    """Somebody who adds a move to the database must not have an auditor make money of it."""
+
+    async def scenario(server: Server) -> None:
+        flag_id = await tampered(server)
+        forged = f"INSERT INTO ledger_moves VALUES ('{GAME}', 0, 7, 'currency:gold', 890, 'mint', 'player:ann')"
+        await server.relay.writer.run(lambda c: c.execute(text(forged)))
+        refused = await repair(Server(server.relay, "auditor"), flag_id)
+        check_refused(refused, 409, "FLAG_NOT_REPAIRABLE")
+        assert "transaction 0" in refused.json["detail"]
+        check_refused(await server.post("/spend", SPEND), 409, "WALLET_FROZEN")
+
+    with_server(database_url, relay_at, scenario)
