@@ -70,41 +70,39 @@ def found(database: Database, count: int) -> list[str]:
 def loads(count: int, listings: list[str]) -> dict[str, Load]:
     """The loads by name; `count` as the game was founded for."""
     people = players_for(count)
+    chosen = (serial for serial in range(count) if _kind(serial) == "buy")
+    bought = {serial: at for at, serial in enumerate(chosen)}
 
-    def grant(serial: int) -> Operation:
-        return GrantRequest(external_id=_name(serial), currency_id="gold", amount=1 + serial % 100, reason="quest")
-
-    def transfer(serial: int) -> Operation:
-        other = serial + 1 + serial // people  # another one each time
-        return TransferRequest(
-            from_external_id=_name(serial), to_external_id=_name(other), currency_id="gold", amount=1 + serial % 100
-        )
-
-    def mixed(serial: int) -> Operation:
-        kind = random.Random(serial).choice(_KINDS)
-        who = _name(serial)
-        match kind:
-            case "grant":
-                return grant(serial)
-            case "transfer":
-                return transfer(serial)
-            case "spend":
-                return SpendRequest(external_id=who, currency_id="gold", amount=1 + serial % 50)
-            case "purchase":
-                return PurchaseRequest(external_id=who, item_id="ore", quantity=2)
-            case "loot":
-                return LootRequest(external_id=who, loot_table_id="chest", client_seed=str(serial))
-            case "craft":
-                return CraftRequest(external_id=who, recipe_id="ingot", client_seed=str(serial))
-            case "buy":
-                at = bought.setdefault(serial, len(bought))
-                return BuyRequest(external_id=_name(at + people // 2), listing_id=listings[at])
-            case _:
-                return ListRequest(external_id=who, item_id="ore", quantity=1, currency_id="gold", price=7)
-
-    def _name(serial: int) -> str:
+    def name(serial: int) -> str:
         return f"player-{serial % people}"
 
-    chosen = (serial for serial in range(count) if random.Random(serial).choice(_KINDS) == "buy")
-    bought = {serial: at for at, serial in enumerate(chosen)}
-    return {"grant": grant, "transfer": transfer, "mixed": mixed}
+    def grant(serial: int) -> Operation:
+        return GrantRequest(external_id=name(serial), currency_id="gold", amount=1 + serial % 100, reason="quest")
+
+    def transfer(serial: int) -> Operation:
+        other = name(serial + 1 + serial // people)  # another one each time
+        amount = 1 + serial % 100
+        return TransferRequest(from_external_id=name(serial), to_external_id=other, currency_id="gold", amount=amount)
+
+    def buy(serial: int) -> Operation:
+        at = bought[serial]
+        return BuyRequest(external_id=name(at + people // 2), listing_id=listings[at])
+
+    def put_up(serial: int) -> Operation:
+        return ListRequest(external_id=name(serial), item_id="ore", quantity=1, currency_id="gold", price=7)
+
+    made: dict[str, Load] = {
+        "grant": grant,
+        "transfer": transfer,
+        "spend": lambda n: SpendRequest(external_id=name(n), currency_id="gold", amount=1 + n % 50),
+        "purchase": lambda n: PurchaseRequest(external_id=name(n), item_id="ore", quantity=2),
+        "loot": lambda n: LootRequest(external_id=name(n), loot_table_id="chest", client_seed=str(n)),
+        "craft": lambda n: CraftRequest(external_id=name(n), recipe_id="ingot", client_seed=str(n)),
+        "list": put_up,
+        "buy": buy,
+    }
+    return {"grant": grant, "transfer": transfer, "mixed": lambda serial: made[_kind(serial)](serial)}
+
+
+def _kind(serial: int) -> str:
+    return random.Random(serial).choice(_KINDS)

@@ -15,16 +15,16 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # run as a script, only this folder is on the path
 
-import relay.economy_intake  # noqa: E402 - needs the path above
-import relay.store.writer  # noqa: E402
-from relay.api.economy_answers import render  # noqa: E402
-from relay.economy.requests import Asked  # noqa: E402
-from relay.economy_entries import Order  # noqa: E402
-from relay.economy_intake import EconomyIntake  # noqa: E402
-from relay.store.engine import Database, open_database  # noqa: E402
-from relay.store.kept_answers import Claim  # noqa: E402
-from relay.store.writer import Writer  # noqa: E402
-from tests.benchmarks.economy.loads import GAME, loads  # noqa: E402
+import relay.economy_intake
+import relay.store.writer
+from relay.api.economy_answers import render
+from relay.economy.requests import Asked
+from relay.economy_entries import Order, Reply
+from relay.economy_intake import EconomyIntake
+from relay.store.engine import Database, open_database
+from relay.store.kept_answers import Claim
+from relay.store.writer import Writer
+from tests.benchmarks.economy.loads import GAME, loads
 
 
 def orders_of(job: dict[str, Any]) -> list[Order]:
@@ -40,21 +40,21 @@ def _claim(serial: int) -> Claim:
     return Claim(hashlib.sha256(b"key %d" % serial).digest(), hashlib.sha256(b"body %d" % serial).digest())
 
 
-async def send(intake: EconomyIntake, orders: list[Order], in_flight: int) -> tuple[list[float], list[bool]]:
-    """Send all, so many at a time; returns latencies in ms, and of each whether it took effect."""
+async def send(intake: EconomyIntake, orders: list[Order], in_flight: int) -> tuple[list[float], list[Reply]]:
+    """Send all, so many at a time; returns latencies in ms, and the replies."""
     waiting = iter(orders)
     latencies: list[float] = []
-    effects: list[bool] = []
+    replies: list[Reply] = []
 
     async def client() -> None:
         for order in waiting:
             began = time.perf_counter()
             reply = await intake.submit(order)
             latencies.append((time.perf_counter() - began) * 1e3)
-            effects.append(reply.kept.status == 200)
+            replies.append(reply)
 
     await asyncio.gather(*[client() for _ in range(in_flight)])
-    return latencies, effects
+    return latencies, replies
 
 
 async def measure(database: Database, orders: list[Order], in_flight: int) -> dict[str, Any]:
@@ -68,13 +68,14 @@ async def measure(database: Database, orders: list[Order], in_flight: int) -> di
     sys.stdout.flush()
     sys.stdin.readline()
     began, cpu = time.perf_counter(), time.process_time()
-    latencies, effects = await send(intake, orders, in_flight)
+    latencies, replies = await send(intake, orders, in_flight)
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
     await writer.stop()
     ordered = sorted(latencies)
     return {
         "operations": len(orders),
-        "executed": sum(effects),
+        "executed": sum(reply.kept.status == 200 for reply in replies),
+        "booked": sum(b'"transactionId":"' in reply.kept.body for reply in replies if reply.kept.status == 200),
         "seconds": seconds,
         "p50_ms": ordered[len(ordered) // 2],
         "p99_ms": ordered[len(ordered) * 99 // 100],
