@@ -116,6 +116,43 @@ def test_a_reference_is_used_once_within_a_group_too() -> None:
     assert refused == Refusal("REFERENCE_EXISTS", "The reference order 1 is of txn_1.", "txn_1")
 
 
+def test_the_supply_ends_where_numbers_stop_being_exact() -> None:
+    """2^53 - 1 of a currency can be brought into being, and not one more, burnt or not."""
+    book = open_book()
+    by = By("server", "key_1", 0)
+    assert isinstance(book.record(drafts.grant("ann", "gold", entries.AMOUNT_MAX - 1, by), "txn_0", 1), Posted)
+    assert isinstance(book.record(drafts.spend("ann", "gold", 5, by), "txn_1", 2), Posted)
+    assert isinstance(book.record(drafts.grant("bob", "gold", 1, by), "txn_2", 3), Posted)
+    refused = book.record(drafts.grant("bob", "gold", 1, by), "txn_3", 4)
+    assert isinstance(refused, Refusal)
+    assert refused.code == "SUPPLY_EXCEEDED"
+
+
+def test_a_correction_may_exceed_what_else_is_allowed() -> None:
+    """What was taken by mistake comes back, also where the limit was lowered since; a grant of as much does not."""
+    book = open_book()
+    by = By("server", "key_1", 0)
+    spent = drafts.spend("ann", "gold", 4, by)
+    for n, one in enumerate((drafts.grant("ann", "gold", 10, by), spent)):
+        assert isinstance(book.record(one, f"txn_{n}", n), Posted)
+    book.currencies["gold"] = 7
+    refused = book.record(drafts.grant("ann", "gold", 4, by), "txn_2", 2)
+    assert isinstance(refused, Refusal)
+    assert refused.code == "MAX_BALANCE_EXCEEDED"
+    undoing = drafts.reversal("txn_1", spent, by)
+    assert undoing is not None
+    assert isinstance(book.record(undoing, "txn_3", 3), Posted)
+    assert book.balances["player:ann", "currency:gold"].amount == 10
+
+
+@pytest.mark.parametrize("kind", drafts.SOURCES)
+def test_what_the_market_did_and_a_reversal_are_not_undone(kind: str) -> None:
+    """A listing's state would no longer be that of its items."""
+    done = drafts.draft(kind, By("server", "key_1", 0), [entries.moved("item:sword", 1, "player:ann", "escrow:ann")])
+    kept = kind in {"list", "buy", "cancel", "expire", "reversal"}
+    assert (drafts.reversal("txn_1", done, By("server", "key_1", 0)) is None) == kept
+
+
 def test_a_refused_draft_leaves_no_trace() -> None:
     """Neither its reference, nor a number, nor a balance."""
     book = open_book()
