@@ -135,7 +135,7 @@ class Replica:
         self.database, self.writer = database, Writer(database)
         self.store = intake_store(database)
         self.now_ms = NOW
-        self.store.now_ms = lambda _: self.now_ms  # type: ignore[method-assign]
+        self.store.now_ms = lambda connection: self.now_ms  # type: ignore[method-assign]  # noqa: ARG005 - its name
 
     async def run(self, orders: list[Order]) -> list[Reply]:
         """Let one group through its journey."""
