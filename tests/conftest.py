@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -16,6 +15,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
+
+from tests.harness.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 ANVIL_PACKAGES = ("@foundry-rs/anvil-linux-amd64", "@foundry-rs/anvil-linux-arm64", "@foundry-rs/anvil-darwin-arm64")
@@ -80,18 +81,11 @@ class Anvil:
         """Call one JSON-RPC method and return its result."""
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}).encode()
         request = urllib.request.Request(self.url, body, {"content-type": "application/json"})
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             document = json.load(answer)
         if "error" in document:
             raise RuntimeError(f"{method}: {document['error']}")
         return document["result"]
-
-
-def free_port() -> int:
-    """Return a TCP port of the loopback interface that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def anvil_binary() -> Path:
@@ -103,7 +97,7 @@ def anvil_binary() -> Path:
     raise FileNotFoundError("anvil is not installed: run `make test`, or `npm ci` once")
 
 
-def start_anvil(*arguments: str, wait_s: float = 20) -> Anvil:
+def start_anvil(*arguments: str, wait_s: float = 60) -> Anvil:
     """Start an anvil on a free port and wait until it answers."""
     port = free_port()
     command = [str(anvil_binary()), "--host", "127.0.0.1", "--port", str(port), "--silent", *arguments]

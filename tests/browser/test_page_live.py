@@ -196,6 +196,7 @@ def test_a_lost_answer_is_retried_and_counts_once(context: BrowserContext, fairs
     assert len(seen) == 2
     assert all(200 <= status < 300 for status in seen)
     page.unroute("**/api/submit-score")
+    expect(row_of(page, player)).to_be_visible()  # the indexer has it, too
     assert len(fetch(f"{fairscore}/api/players/{player}/scores")["scores"]) == 1
 
 

@@ -8,7 +8,9 @@ import random
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import func, select
 
+from relay.store.outbox_tables import attempts
 from tests.harness.grounds import GAS, QUICK, Ground, check_carried, ground
 from tests.harness.outboxes import Bench
 from tests.harness.rpc import rpc
@@ -87,13 +89,17 @@ def test_base_fee_spikes(sqlite_url: str) -> None:
 
 
 def test_a_lasting_spike_is_outbid(sqlite_url: str) -> None:
-    """Every block for three seconds wants fifty times the usual: nothing is mined without a raise, and it is raised."""
+    """Every block wants fifty times the usual until fees were raised: nothing is mined without a raise."""
     raised: list[int] = []
 
     async def spike(where: Ground, b: Bench) -> None:
-        for _ in range(60):
+        await asyncio.to_thread(rpc, where.anvil.url, "evm_setIntervalMining", 0)
+        bids = select(func.max(attempts.c.fee_wei_max))
+        while (await b.database.read(lambda c: c.scalar(bids)) or 0) < 50 * 10**9:
             await asyncio.to_thread(rpc, where.anvil.url, "anvil_setNextBlockBaseFeePerGas", hex(50 * 10**9))
+            await asyncio.to_thread(rpc, where.anvil.url, "anvil_mine", "0x1")
             await asyncio.sleep(0.05)
+        await asyncio.to_thread(rpc, where.anvil.url, "evm_setIntervalMining", 1)
 
     async def run() -> None:
         async with ground(*FAST_BLOCKS) as g:

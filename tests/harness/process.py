@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,19 +17,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.harness.ports import free_port
+
 FAIRSCORE = Path(sys.executable).with_name("fairscore")
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 class ProcessError(AssertionError):
     """The process under test did not do what was asked in time; the message ends with its log."""
-
-
-def free_port() -> int:
-    """A TCP port of loopback that nothing listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def descendants(pid: int) -> list[int]:
@@ -113,7 +107,7 @@ class Fairscore:
             if self.running.poll() is not None:
                 raise ProcessError(f"{self} ended with {self.running.returncode}\n{self.tail()}")
             try:
-                with urllib.request.urlopen(f"{self.url}/health/ready", timeout=5):
+                with urllib.request.urlopen(f"{self.url}/health/ready", timeout=60):
                     return
             except urllib.error.HTTPError as error:
                 last = f"{error.code}: {error.read().decode(errors='replace')[:600]}"
@@ -135,17 +129,15 @@ class Fairscore:
             os.killpg(self.running.pid, signal.SIGKILL)
         else:
             self.running.kill()
-        self.running.wait(10)
+        self.running.wait(60)
 
-    def stop(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = 30) -> float:
-        """Signal the process and wait; answers the seconds it took to end."""
-        started = time.monotonic()
+    def stop(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = 60) -> None:
+        """Signal the process and wait: one that waits for its clients would never end."""
         self.running.send_signal(number)
         try:
             self.running.wait(timeout_s)
         except subprocess.TimeoutExpired as error:
             raise ProcessError(f"{self} ignored {number.name} for {timeout_s} s\n{self.tail()}") from error
-        return time.monotonic() - started
 
     def cleanup(self) -> None:
         """End the process and whatever is still in its session, by any means."""
@@ -174,7 +166,7 @@ class Fairscore:
         """CPU time of this process so far, its children left out."""
         return cpu_seconds(self.running.pid)
 
-    def get(self, path: str, timeout_s: float = 30) -> Any:
+    def get(self, path: str, timeout_s: float = 60) -> Any:
         """The JSON of a successful GET."""
         with urllib.request.urlopen(self.url + path, timeout=timeout_s) as answer:
             return json.load(answer)

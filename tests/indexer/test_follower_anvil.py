@@ -14,7 +14,8 @@ from indexer.follower import Plan
 from relay.chain_types import ChainError
 from relay.contract import game_key
 from relay.store.engine import Database, open_database
-from tests.conftest import Anvil, free_port
+from tests.conftest import Anvil
+from tests.harness.ports import free_port
 from tests.indexer.fake_chain import CONTRACT, FakeChain, oracle
 from tests.indexer.test_follower import PLAYERS, readers_agree
 from tests.indexer.twin import Twin

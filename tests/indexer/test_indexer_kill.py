@@ -14,7 +14,8 @@ from indexer.store.tables import metadata, scores
 from relay.store.engine import Database, StoreUnavailableError, open_database
 from relay.store.migrate import upgrade
 from tests.conftest import Anvil
-from tests.harness.process import Fairscore, free_port
+from tests.harness.ports import free_port
+from tests.harness.process import Fairscore
 from tests.indexer.fake_chain import FakeChain, oracle
 from tests.indexer.test_follower import PLAYERS, agree, fill, readers_agree
 from tests.indexer.test_follower_anvil import play
@@ -56,9 +57,9 @@ def test_killed_again_and_again(anvil: Anvil, database_url: str, tmp_path: Path)
         twin.submit(GAME, [(PLAYERS[0], 3)])
         while twin.fake.height <= max(block.header.number for block in twin.fake.blocks[:-1]):
             twin.mine()
-        indexer.wait_ready(30)
+        indexer.wait_ready()
         path = f"/api/leaderboards/{GAME}/default"
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while indexer.get(path)["blockNumber"] != twin.fake.height and time.monotonic() < deadline:
             twin.mine()  # an orphaned tip may have been higher
             time.sleep(0.1)
@@ -67,7 +68,7 @@ def test_killed_again_and_again(anvil: Anvil, database_url: str, tmp_path: Path)
         assert [(row["player"], row["score"], tuple(row["position"])) for row in rows] == [
             (named(player), score, place) for player, score, place in expected
         ]
-        assert indexer.stop() < 2
+        indexer.stop()
     opened = open_database(database_url)
     stored = opened.read_now(lambda connection: connection.scalar(select(func.count()).select_from(scores)))
     opened.close()

@@ -202,7 +202,10 @@ def test_a_restart_keeps_scores_ranks_and_chain(own: Fairscore) -> None:
     devnet_rpc = f"{own.url}/devnet/rpc"
     head = int(rpc(devnet_rpc, "eth_blockNumber"), 16)
     blocks = [rpc(devnet_rpc, "eth_getBlockByNumber", hex(number), False)["hash"] for number in range(head + 1)]
-    rows = own.get("/api/leaderboard")["leaderboard"]
+    deadline = time.monotonic() + 60
+    while (rows := own.get("/api/leaderboard")["leaderboard"])[0]["status"] != "final":  # the indexer follows
+        assert time.monotonic() < deadline, rows
+        time.sleep(0.1)
     own.stop()
     own.start()
     again = [rpc(devnet_rpc, "eth_getBlockByNumber", hex(number), False)["hash"] for number in range(head + 1)]

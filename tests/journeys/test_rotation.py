@@ -17,7 +17,8 @@ from eth_account.messages import encode_typed_data
 
 from tests.harness.nodes import DEVELOPMENT_KEYS, Node, anvil, operator
 from tests.harness.plays import play, player
-from tests.harness.process import FAIRSCORE, Fairscore, free_port
+from tests.harness.ports import free_port
+from tests.harness.process import FAIRSCORE, Fairscore
 from tests.harness.rpc import rpc, scores_on_chain
 
 NEW_SIGNER = "0x" + "5e" * 32
@@ -56,7 +57,7 @@ class Load:
             headers = {"Content-Type": "application/json", "Prefer": "respond-async"}
             try:
                 asked = urllib.request.Request(f"{self.url}/api/submit-score", body, headers)
-                with urllib.request.urlopen(asked, timeout=30) as answer:
+                with urllib.request.urlopen(asked, timeout=60) as answer:
                     self.accepted.append(json.load(answer))
             except urllib.error.HTTPError as error:
                 self.refused.append(f"{error.code} {error.read().decode()[:200]}")
@@ -78,7 +79,7 @@ class Load:
             yield self
         finally:
             self._stop.set()
-            self._thread.join(30)
+            self._thread.join(60)
 
 
 def wait(holds: Callable[[], bool], told: Callable[[], object], timeout_s: float = 60) -> None:
@@ -240,7 +241,7 @@ def test_all_keys_at_a_remote_signer_that_comes_and_goes(node: Node, sqlite_url:
     }
     early = Fairscore(tmp_path / "home", "relay", settings=settings)
     early.launch()
-    assert early.running.wait(30) == 2
+    assert early.running.wait(60) == 2
     assert f"the remote signer 127.0.0.1:{port} does not answer" in early.output()
     signer = Fairscore(tmp_path / "signer", "signer", settings=signing, port=port)
     try:

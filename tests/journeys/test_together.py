@@ -10,7 +10,8 @@ import pytest
 from eth_account import Account
 
 from tests.harness.nodes import anvil, operator
-from tests.harness.process import Fairscore, free_port
+from tests.harness.ports import free_port
+from tests.harness.process import Fairscore
 from tests.harness.rpc import rpc
 
 Settings = dict[str, str]
@@ -64,7 +65,7 @@ def test_one_contract_and_everybody_ready(
             ]
             assert len(deployed) == 1
             assert int(rpc(node.url, "eth_getTransactionCount", admin, "latest"), 16) >= 2
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while any("stop with Ctrl-C" not in process.output() for process in started):
                 assert time.monotonic() < deadline, [process.tail() for process in started]
                 time.sleep(0.05)

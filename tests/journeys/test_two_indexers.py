@@ -16,7 +16,8 @@ from indexer.boards import BoardConfig, Operator, Order
 from relay.store.engine import Database, open_database
 from relay.store.keys import KeyStore
 from tests.conftest import Anvil
-from tests.harness.process import Fairscore, free_port
+from tests.harness.ports import free_port
+from tests.harness.process import Fairscore
 from tests.journeys.test_boards_journey import (
     ADDED,
     CONFIGURED,
@@ -89,10 +90,10 @@ def test_whatever_happens_to_either_both_are_right(anvil: Anvil, postgres_url: s
                 second.kill()
                 second.launch()
             for indexer in pair:
-                indexer.wait_ready(30)
+                indexer.wait_ready()
                 check_boards(world, indexer, boards)
         for indexer in pair:
-            assert indexer.stop() < 2
+            indexer.stop()
         for options in ([], ["--from-chain"]):
             again = rebuild(pair[0], *options)
             assert (again.returncode, "identical: 5 boards" in again.stdout) == (0, True), again.stdout + again.stderr

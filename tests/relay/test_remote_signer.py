@@ -28,7 +28,8 @@ from relay.signer_server import Vault
 from relay.signing_policy import PolicyError
 from relay.transactions import Transaction
 from tests.harness.odd_signer import OddSigner, odd_signer
-from tests.harness.process import FAIRSCORE, Fairscore, free_port
+from tests.harness.ports import free_port
+from tests.harness.process import FAIRSCORE, Fairscore
 
 CHAIN = 31337
 CONTRACT = b"\xcc" * 20
@@ -142,7 +143,7 @@ def ask(url: str, body: object = None, token: str | None = TOKEN) -> tuple[int, 
     headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {token}"} if token else {})
     data = None if body is None else json.dumps(body).encode()
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=10) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=60) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
@@ -207,7 +208,7 @@ def test_the_signer_starts_only_as_it_should(tmp_path: Path) -> None:
     ):
         refused = Fairscore(tmp_path / "home", "signer", settings=given | {"FAIRSCORE_SIGNER_PORT": "0"})
         refused.launch()
-        assert refused.running.wait(30) == 2, refused.tail()
+        assert refused.running.wait(60) == 2, refused.tail()
         assert sentence in refused.output(), refused.tail()
         assert SECRETS["GAS"].hex() not in refused.output()
     assert FAIRSCORE.exists()
@@ -308,13 +309,12 @@ def test_a_wrong_answer_is_no_signature(odd: OddSigner, mood: str, text: str) ->
 
 def test_who_does_not_answer_is_not_asked_at_once_again(odd: OddSigner, monkeypatch: pytest.MonkeyPatch) -> None:
     """A hanging signer costs its time limit once a while, not once per question."""
-    monkeypatch.setattr(remote_signer, "TIMEOUT", urllib3.Timeout(connect=0.5, read=0.5))
+    monkeypatch.setattr(remote_signer, "TIMEOUT", urllib3.Timeout(connect=60, read=2))
+    monkeypatch.setattr(remote_signer, "REST_S", 2.0)
     (signer,) = SignerService(odd.url).signers()
     odd.mood = "hangs"
-    started = time.monotonic()
     with pytest.raises(SignerError, match="does not answer"):
         signer.sign_transaction(FIELDS)
-    assert 0.4 < time.monotonic() - started < 2
     asked = len(odd.asked)
     with pytest.raises(SignerError, match="a moment ago"):
         signer.sign_transaction(FIELDS)
@@ -329,10 +329,9 @@ def test_a_group_that_takes_too_long_is_given_up(odd: OddSigner, monkeypatch: py
     monkeypatch.setattr(remote_signer, "ALL_S", 0.3)
     (signer,) = SignerService(odd.url).signers()
     odd.mood = "slow"
-    started = time.monotonic()
-    with pytest.raises(SignerError, match="is too slow: 100 signatures"):
-        signer.attest_all(DOMAIN, [STRUCT] * 100)
-    assert time.monotonic() - started < 1
+    with pytest.raises(SignerError, match="is too slow: 1000 signatures"):
+        signer.attest_all(DOMAIN, [STRUCT] * 1000)
+    assert len(odd.asked) < 500
 
 
 def test_who_is_not_there(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -19,7 +19,8 @@ from typing import Any
 import psycopg
 
 from tests.harness.nodes import NODE, Node, Postgres, anvil, operator
-from tests.harness.process import Fairscore, cpu_seconds, free_port
+from tests.harness.ports import free_port
+from tests.harness.process import Fairscore, cpu_seconds
 from tests.harness.rpc import scores_on_chain
 
 STREAMBEAT_LIKE = Path(__file__).with_name("streambeat_like") / "server.mjs"

@@ -24,7 +24,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT))  # run as a script, only this folder is on the path
 
-from tests.harness.process import free_port  # noqa: E402 - needs the path above
+from tests.harness.ports import free_port  # noqa: E402 - needs the path above
 
 HERE = Path(__file__).parent
 NAMES = ("ours-sse", "ours-ws", "queues", "sse-starlette")

@@ -19,7 +19,8 @@ import psycopg
 
 from tests.benchmarks.index.ground import Ground, say
 from tests.harness.nodes import NODE, Postgres
-from tests.harness.process import cpu_seconds, free_port
+from tests.harness.ports import free_port
+from tests.harness.process import cpu_seconds
 
 HERE = Path(__file__).parent
 PONDER = HERE / "ponder"

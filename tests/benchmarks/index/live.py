@@ -21,7 +21,8 @@ from websockets.asyncio.client import connect
 from tests.benchmarks.index.contestants import SCHEMA, UnsoundError, ponder
 from tests.benchmarks.index.ground import GAME, Ground
 from tests.harness.nodes import Postgres
-from tests.harness.process import Fairscore, free_port
+from tests.harness.ports import free_port
+from tests.harness.process import Fairscore
 
 GAP_S = (0.15, 0.35)  # between blocks, at random: a poll must not fall into step with them
 SCORES = 10  # per block

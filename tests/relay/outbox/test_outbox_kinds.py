@@ -1,6 +1,7 @@
 """The outbox on real nodes of several kinds: voids, legacy fees, fast blocks, an account with code, four keys."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -132,14 +133,16 @@ def test_ten_blocks_a_second_are_no_reason_to_raise_fees(sqlite_url: str) -> Non
         async with ground("--block-time", "0.1") as g, bench(sqlite_url) as b:
             outbox = sender(g, b)
             await outbox.start()
+            began, first = time.monotonic(), (await g.chain.head()).number
             accepted = 0
             for _ in range(7):
                 accepted += len(await b.accept(20, rules=g.rules))
                 outbox.wake()
                 await asyncio.sleep(1)
             await eventually(lambda: b.all_final(accepted))
-            assert outbox.desk.pace.block_s < 0.3  # whatever the timestamps say
-            assert outbox.desk.policy.bump_blocks >= 10
+            block_s = (time.monotonic() - began) / ((await g.chain.head()).number - first)  # of a busy machine: slower
+            assert outbox.desk.pace.block_s < 3 * block_s  # whatever the timestamps say
+            assert outbox.desk.policy.bump_blocks * block_s > 1
             assert outbox.meter.bumps == 0
             await outbox.stop()
             assert recorded(g) == Counter(range(1, accepted + 1))
