@@ -39,8 +39,8 @@ from relay.store.flags import FlagFilter, list_flags
 from relay.store.ledger_tree import tree_size
 from relay.store.tally_tables import economy_operation_tallies
 from relay.store.transfers_seen import Seen
-from tests.conftest import free_port
 from tests.harness.ledgers import BY, NOW, check_ledger, found_game, ledger_at, post
+from tests.harness.ports import free_port
 
 GAME, OTHER = "chess", "go"
 HOUR = 3_600_000
