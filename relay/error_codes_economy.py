@@ -39,7 +39,7 @@ ECONOMY_PROBLEMS: dict[str, Problem] = {
     "REFERENCE_EXISTS": Problem(
         409,
         "Reference exists",
-        "The first operation with this `reference` is named by `transactionId`, or by `rollId` where it was a roll that "
+        "The first operation with this `reference` is named by `transactionId`, or by `rollId` if it was a roll that "
         "nothing came out of. References are never forgotten; nothing was booked.",
     ),
     "NOT_REVERSIBLE": Problem(
