@@ -177,6 +177,20 @@ def test_two_games_of_one_group_are_two_books(database: Database) -> None:
     check(database)
 
 
+def test_what_did_not_take_effect_uses_nothing_of_an_amount_limit(database: Database) -> None:
+    """Only what was moved counts: a spending that found too little in the wallet leaves the whole allowance."""
+    with database.write() as c:
+        allowed = {"amountPerWindow": {"spend": 1_500}}
+        economy_config.change(c, "chess", lambda now: patched(now, allowed), controls.By("key_1", "", NOW))
+    amounts = (1_200, 1_000, 501)  # of 1,000 that there are: more than there is, all, and beyond the allowance
+    spent = [order(SpendRequest(external_id="p0", currency_id="gold", amount=one)) for one in amounts]
+    replies = process(database, spent)
+    assert [reply.decided.code for reply in replies if reply.decided is not None] == [
+        "INSUFFICIENT_BALANCE", None, "AMOUNT_WINDOW_EXCEEDED",
+    ]  # fmt: skip
+    check(database)
+
+
 def test_a_key_within_a_group(database: Database) -> None:
     """The second order with a key hears the first one's answer; where that was refused for now, it is decided."""
     replies = process(database, [grant("p0", key="a"), grant("p0", key="a"), grant("p1", 2_000_000, key="b")] * 2)
