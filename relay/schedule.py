@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -17,6 +18,7 @@ from relay.store.engine import StoreUnavailableError
 
 SWEEP_EVERY_S = 600
 FLUSH_EVERY_S = 5
+FIRST_S = 300.0  # what is done every few hours is done so soon after a start: few processes run for as long
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +44,8 @@ class Jobs:
         self._scheduler.add_job(self.sweep, "interval", seconds=SWEEP_EVERY_S)
         self._scheduler.add_job(self.flush, "interval", seconds=FLUSH_EVERY_S)
         for job, every_s in self._others:
-            self._scheduler.add_job(partial(_until_stopped, job), "interval", seconds=every_s)
+            first = datetime.now(UTC) + timedelta(seconds=min(every_s, FIRST_S))
+            self._scheduler.add_job(partial(_until_stopped, job), "interval", seconds=every_s, next_run_time=first)
         self._scheduler.start()
 
     def stop(self) -> None:

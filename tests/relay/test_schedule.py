@@ -56,3 +56,23 @@ def test_a_long_job_is_started_once_and_ends_with_the_clock(caplog: pytest.LogCa
     asyncio.run(run())
     assert started == [1]
     assert [record.getMessage() for record in caplog.records] == []
+
+
+def test_what_comes_rarely_comes_soon_after_a_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that never runs for hours does it all the same."""
+    monkeypatch.setattr("relay.schedule.FIRST_S", TICK_S)
+
+    async def run() -> None:
+        done = asyncio.Event()
+
+        async def rare() -> None:
+            done.set()
+
+        intake: Any = Nothing()
+        jobs = Jobs(intake, flush, [(rare, 6 * 3_600.0)])
+        jobs.start()
+        async with asyncio.timeout(60):
+            await done.wait()
+        jobs.stop()
+
+    asyncio.run(run())
