@@ -57,6 +57,7 @@ def verify_roll(
     """Compute the outcome of a craft or a loot roll again, from its seed. Exit code 1: it is not what was published.
 
     Asks nobody: the published document holds all it takes. With --commitment the seed is held against your own record.
+    It proves what came out; who got it is in the ledger: verify-proof of its transactionId.
     Proved are game, roll, client seed, rules and outputs. Who got them is in the ledger: prove its transaction with
     verify-proof, whose detail names the roll.
     """
