@@ -44,6 +44,15 @@ def postgres_server() -> Iterator[str]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def patience() -> Iterator[None]:
+    """No database transaction of these processes ends because the machine stood still for some seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("relay.store.engine.POSTGRESQL_IDLE_MS", 60_000)
+        patch.setattr("relay.store.intake_postgres.LIMIT", "SET LOCAL transaction_timeout = 120000")
+        yield
+
+
 @pytest.fixture
 def postgres_url(postgres_server: str) -> Iterator[str]:
     """URL of an empty PostgreSQL database of this test's own."""

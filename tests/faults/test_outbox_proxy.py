@@ -89,9 +89,9 @@ def test_more_mixtures(seed: int, sqlite_url: str) -> None:
         (Manners(batch_max=0), "batch refused"),
         (Manners(batch_max=2), "batch refused"),
         (Manners(knows_finalized=False), "refused call"),
-        (Manners(per_second=25), "rate limit"),
+        (Manners(per_second=6), "rate limit"),
     ],
-    ids=["no batches", "batches of two", "no finalized tag", "25 requests a second"],
+    ids=["no batches", "batches of two", "no finalized tag", "6 requests a second"],
 )
 def test_an_endpoint_with_limits(manners: Manners, met: str, sqlite_url: str) -> None:
     """Endpoints refuse batches, batches above a size, the `finalized` tag, or more than so many requests a second."""

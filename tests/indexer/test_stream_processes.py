@@ -43,8 +43,9 @@ def chain() -> FakeChain:
 
 
 @pytest.fixture
-def pair(database_url: str, chain: FakeChain) -> Iterator[tuple[Serving, Serving]]:
+def pair(database_url: str, chain: FakeChain, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Serving, Serving]]:
     """One that leads and one that stands by."""
+    monkeypatch.setattr("indexer.store.access.TTL_MS", 60_000)  # a machine that is busy for seconds changes no roles
     with ExitStack() as stack:
         leads = Serving(database_url, chain, boards=BOARDS)
         stack.callback(leads.stop)
@@ -84,11 +85,8 @@ def play(chain: FakeChain, dice: random.Random) -> None:
             chain.mine()
 
 
-def test_whoever_stands_by_tells_and_ranks_the_same(
-    pair: tuple[Serving, Serving], chain: FakeChain, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_whoever_stands_by_tells_and_ranks_the_same(pair: tuple[Serving, Serving], chain: FakeChain) -> None:
     """Seeded; a reader of each process applies every message and checks that none is missing or repeated."""
-    monkeypatch.setattr("indexer.store.access.TTL_MS", 60_000)  # a machine that is busy for seconds changes no roles
     leads, stands_by = pair
     dice = random.Random(23)
     play(chain, dice)
