@@ -8,6 +8,7 @@ import { Choice, valueOf } from "./choice.js";
 import { Details } from "./details.js";
 import { Fairscore, backoffMs, sleep } from "./fairscore.js";
 import { PlayPanel } from "./play.js";
+import { installThemeButton } from "./theme_button.js";
 import { LEVELS, el, installTooltips, levelBadge, number } from "./view.js";
 
 /** After so long without a connection the page calls its own data old. */
@@ -299,29 +300,4 @@ byId("legend").append(
 );
 installTooltips(byId("tip"));
 
-/** Cycle system → light → dark; theme.js applies the choice before the first paint of the next visit. */
-const THEMES = [
-  { value: "", icon: "◐", label: "Theme: as the system" },
-  { value: "light", icon: "☀", label: "Theme: light" },
-  { value: "dark", icon: "☾", label: "Theme: dark" },
-];
-function showTheme() {
-  const { icon, label } =
-    THEMES.find(({ value }) => value === (document.documentElement.dataset.theme ?? "")) ?? THEMES[0];
-  byId("theme").textContent = icon;
-  byId("theme").setAttribute("aria-label", label);
-  byId("theme").setAttribute("data-tip", label);
-}
-byId("theme").addEventListener("click", () => {
-  const current = THEMES.findIndex(({ value }) => value === (document.documentElement.dataset.theme ?? ""));
-  const { value } = THEMES[(current + 1) % THEMES.length];
-  if (value) document.documentElement.dataset.theme = value;
-  else delete document.documentElement.dataset.theme;
-  try {
-    localStorage.setItem("fairscore.theme", value);
-  } catch {
-    // A blocked storage only costs the memory of the next visit.
-  }
-  showTheme();
-});
-showTheme();
+installThemeButton(byId("theme"));
