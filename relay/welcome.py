@@ -81,6 +81,7 @@ def greet(
     console.print(Rule("[bold green]Fairscore is ready[/]", style="green"))
     if page:
         console.print(f"  [bold]leaderboard[/]  [link={url}/]{url}/[/]")
+        console.print(f"  [bold]economy[/]      [link={url}/economy]{url}/economy[/]")
     console.print(f"  [bold]API[/]          [link={url}/docs]{url}/docs[/]")
     for name, value in facts:
         console.print(f"  [bold]{name:<11}[/]  {escape(value)}")
