@@ -16,7 +16,6 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # run as a script, only this folder is on the path
 
 import relay.economy_intake
-import relay.store.writer
 from relay.api.economy_answers import render
 from relay.economy.requests import Asked
 from relay.economy_entries import Order, Reply
@@ -59,7 +58,7 @@ async def send(intake: EconomyIntake, orders: list[Order], in_flight: int) -> tu
 
 async def measure(database: Database, orders: list[Order], in_flight: int) -> dict[str, Any]:
     """Measure one run."""
-    writer = Writer(database)
+    writer = Writer(database, group_max=1)  # as the relay does
     writer.start()
     intake = EconomyIntake(writer, database, render)
     gc.collect()
@@ -88,7 +87,7 @@ def main() -> None:
     """Read the job, measure, print."""
     job = json.loads(sys.stdin.readline())
     if job["alone"]:  # the baseline: the same code, a commit for each operation
-        relay.economy_intake.GROUP_MAX = relay.store.writer.GROUP_MAX = 1
+        relay.economy_intake.GROUP_MAX = 1
     database = open_database(job["url"])
     measured = asyncio.run(measure(database, orders_of(job), job["in_flight"]))
     database.close()

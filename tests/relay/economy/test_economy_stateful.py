@@ -8,6 +8,7 @@ import asyncio
 import copy
 import hashlib
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
@@ -45,17 +46,18 @@ from relay.economy.rolls import verify_roll
 from relay.economy.trades import Expire
 from relay.economy_entries import Order, Reply
 from relay.findings import passed
+from relay.guard import limits
 from relay.seeds import DAY_MS
 from relay.store import catalog, controls, desks, economy_config, ledger, rolls
 from relay.store.catalog_tables import economy_rolls, market_listings
 from relay.store.engine import Database, open_database
 from relay.store.intake import intake_store
 from relay.store.kept_answers import Claim
-from relay.store.tables import kept_answers
+from relay.store.tables import kept_answers, limit_windows
 from relay.store.tally_tables import economy_operation_tallies
 from relay.store.writer import Writer
 from tests.harness.crashing import CrashError, crashing
-from tests.harness.economy_model import AMOUNT_MOST, LIMIT, PRICE, TAX_BPS, TRANSFERS_MOST, Model
+from tests.harness.economy_model import AMOUNT_MOST, LIMIT, MINUTE_MS, PRICE, TAX_BPS, TRANSFERS_MOST, Model
 from tests.harness.ledgers import BY, NOW, PLAYERS, all_balances, check_ledger, found_game, ledger_at
 
 DECLARED = (
@@ -71,7 +73,7 @@ DECLARED = (
     ),
 )  # fmt: skip
 SETTINGS = {
-    "rateLimits": {"default": LIMIT},
+    "rateLimits": {"default": LIMIT, "craft": LIMIT, "marketplace_list": LIMIT},  # these two have others
     "maxTransactionAmount": AMOUNT_MOST,
     "amountPerWindow": {"transfer": TRANSFERS_MOST},
     "marketplaceTaxBps": TAX_BPS,
@@ -132,7 +134,7 @@ class Replica:
     """One process of several: a database of its own, a writer of its own, a clock that stands still."""
 
     def __init__(self, database: Database) -> None:
-        self.database, self.writer = database, Writer(database)
+        self.database, self.writer = database, Writer(database, group_max=1)  # as the relay does
         self.store = intake_store(database)
         self.now_ms = NOW
         self.store.now_ms = lambda connection: self.now_ms  # type: ignore[method-assign]  # noqa: ARG005 - its name
@@ -260,6 +262,16 @@ class Economy(RuleBasedStateMachine):
         tally = select(o.action, o.code, func.sum(o.operations)).where(o.game_id == self.game_id, o.grain_s == 60)
         found = {(action, code): int(n) for action, code, n in c.execute(tally.group_by(o.action, o.code))}
         assert found == model.tally
+        self._look_at_windows(c)
+
+    def _look_at_windows(self, c: Connection) -> None:
+        """What counts towards the limits is what was admitted in the last minute, once."""
+        w, since = limit_windows.c, self.model.now_ms - MINUTE_MS
+        found = Counter[tuple[str, str, int]]()
+        for row in c.execute(select(w.action, w.subject, w.admitted).where(w.game_id == self.game_id)):
+            times = [at_ms for at_ms in limits.unpack(bytes(row.admitted), b"").admitted if at_ms > since]
+            found.update((row.action, bytes(row.subject).decode(), at_ms) for at_ms in times)
+        assert found == Counter({key: n for key, n in self.model.admitted.items() if key[2] > since})
 
     def _look_at_rolls(self, c: Connection) -> None:
         r = economy_rolls.c
