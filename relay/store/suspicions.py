@@ -28,9 +28,10 @@ def executed(c: Connection, rows: Sequence[Seen], configs: Mapping[str, EconomyC
     transfers_seen.record(c, rows)
     flags: list[Flag] = []
     for (game_id, currency_id), group in _grouped(row for row in rows if row.sender is not None):
-        players = {row.receiver for row in group} | {row.sender or "" for row in group}
+        one_way = {(row.sender or "", row.receiver) for row in group}
+        pairs = sorted(one_way | {(receiver, sender) for sender, receiver in one_way})
         by_pair: dict[frozenset[str], list[Transfer]] = {}
-        for one in transfers_seen.among(c, game_id, currency_id, players, transfers_seen.pair_window(group)):
+        for one in transfers_seen.between(c, game_id, currency_id, pairs, transfers_seen.pair_window(group)):
             by_pair.setdefault(frozenset((one.sender, one.receiver)), []).append(one)
         config = configs[game_id]
         for row in group:

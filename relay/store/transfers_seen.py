@@ -4,14 +4,16 @@ The only SQL on `transfers_seen`. Rows are written in the transaction that execu
 detectors that run after the commit: one without is waiting, so that no crash lets one slip through.
 """
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, select, text, tuple_, update
 
 from relay.guard.laundering import CYCLE_MS, PAIR_MS, Transfer
 from relay.store.bulk import Rows
 from relay.store.guard_tables import transfers_seen
+from relay.store.pg_arrays import texts
 
 SWEEP_ROWS = 5_000
 NEARBY_MAX = 20_000
@@ -39,6 +41,17 @@ class Seen(NamedTuple):
 
 _S = transfers_seen.c
 _ROWS = Rows(transfers_seen, *Seen._fields)
+_LATER_FROM = "JOIN transfers_seen s ON s.game_id = :game_id AND s.currency_id = :currency_id AND s.at_ms > :since_ms "
+_OF = "SELECT s.sequence, s.transaction_id, s.sender, s.receiver, s.amount, s.at_ms FROM "
+_BETWEEN = {
+    "postgresql": text(
+        f"{_OF} unnest(:senders, :receivers) AS k (sender, receiver) {_LATER_FROM}"
+        "AND s.sender = k.sender AND s.receiver = k.receiver"
+    ),
+    "sqlite": text(
+        f"{_OF} json_each(:pairs) k CROSS {_LATER_FROM} AND s.sender = k.value ->> 0 AND s.receiver = k.value ->> 1"
+    ),
+}
 _TRANSFER = (_S.sequence, _S.transaction_id, _S.sender, _S.receiver, _S.amount, _S.at_ms)
 
 
@@ -47,12 +60,20 @@ def record(c: Connection, rows: Sequence[Seen]) -> None:
     _ROWS.insert(c, rows)
 
 
-def among(c: Connection, game_id: str, currency_id: str, players: Collection[str], since_ms: int) -> list[Transfer]:
-    """Return the transfers among `players` later than `since_ms`, in the order of the ledger."""
-    query = _later(game_id, currency_id, since_ms).where(
-        _S.sender.in_(sorted(players)), _S.receiver.in_(sorted(players))
-    )
-    return _transfers(c, query.order_by(_S.sequence))
+def between(
+    c: Connection, game_id: str, currency_id: str, pairs: Collection[tuple[str, str]], since_ms: int
+) -> list[Transfer]:
+    """Return the transfers later than `since_ms` from the first to the second of any pair, in the order of the ledger.
+
+    Looked up by sender: who sends much has a limit.
+    """
+    given: dict[str, Any] = {"game_id": game_id, "currency_id": currency_id, "since_ms": since_ms}
+    if c.dialect.name == "postgresql":
+        senders, receivers = zip(*pairs, strict=True)
+        given |= {"senders": texts(senders), "receivers": texts(receivers)}
+    else:
+        given["pairs"] = json.dumps(list(pairs))
+    return sorted(Transfer._make(row) for row in c.execute(_BETWEEN[c.dialect.name], given))
 
 
 class TransferGraph:
