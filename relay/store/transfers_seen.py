@@ -40,19 +40,22 @@ class Seen(NamedTuple):
 
 
 _S = transfers_seen.c
+_TRANSFER = (_S.sequence, _S.transaction_id, _S.sender, _S.receiver, _S.amount, _S.at_ms)
 _ROWS = Rows(transfers_seen, *Seen._fields)
-_LATER_FROM = "JOIN transfers_seen s ON s.game_id = :game_id AND s.currency_id = :currency_id AND s.at_ms > :since_ms "
-_OF = "SELECT s.sequence, s.transaction_id, s.sender, s.receiver, s.amount, s.at_ms FROM "
+_COLUMNS = "s.sequence, s.transaction_id, s.sender, s.receiver, s.amount, s.at_ms"
+_LATER = "s.game_id = :game_id AND s.currency_id = :currency_id AND s.at_ms > :since_ms"
 _BETWEEN = {
+    # OFFSET 0 keeps PostgreSQL from turning it around: from reading every transfer of the minute.
     "postgresql": text(
-        f"{_OF} unnest(:senders, :receivers) AS k (sender, receiver) {_LATER_FROM}"
-        "AND s.sender = k.sender AND s.receiver = k.receiver"
+        "SELECT found.* FROM unnest(:senders, :receivers) AS k (sender, receiver) "  # noqa: S608 - columns are ours
+        f"CROSS JOIN LATERAL (SELECT {_COLUMNS} FROM transfers_seen s WHERE {_LATER} "
+        "AND s.sender = k.sender AND s.receiver = k.receiver OFFSET 0) AS found"
     ),
     "sqlite": text(
-        f"{_OF} json_each(:pairs) k CROSS {_LATER_FROM} AND s.sender = k.value ->> 0 AND s.receiver = k.value ->> 1"
+        f"SELECT {_COLUMNS} FROM json_each(:pairs) k CROSS JOIN transfers_seen s "  # noqa: S608 - columns are ours
+        f"ON {_LATER} AND s.sender = k.value ->> 0 AND s.receiver = k.value ->> 1"
     ),
 }
-_TRANSFER = (_S.sequence, _S.transaction_id, _S.sender, _S.receiver, _S.amount, _S.at_ms)
 
 
 def record(c: Connection, rows: Sequence[Seen]) -> None:
