@@ -4,7 +4,11 @@
  */
 
 import { EconomyClient } from "./economy_client.js";
+import * as flags from "./economy_flags.js";
+import * as market from "./economy_market.js";
 import { Overview } from "./economy_overview.js";
+import * as players from "./economy_players.js";
+import * as transactions from "./economy_transactions.js";
 import { isRetryable } from "./errors.js";
 import { installThemeButton } from "./theme_button.js";
 import { el, installTooltips } from "./view.js";
@@ -13,8 +17,8 @@ const EVERY_MS = 1_500;
 const BACKOFF_MAX_MS = 15_000;
 const KEY = "fairscore.economy.key";
 const GAME = "fairscore.economy.game";
-/** The panels below the overview, by the id of their section. @type {Record<string, {create: (root: HTMLElement, client: EconomyClient) => {refresh: () => Promise<void>}}>} */
-const PARTS = {};
+/** The panels below the overview, by the id of their section. */
+const PARTS = { players, transactions, market, flags };
 /** What to do about a refused key, by code; others say it themselves. */
 const ADVICE = {
   NOT_AUTHENTICATED: "Copy it once more, in full; it may also have expired or been revoked.",

@@ -6,7 +6,7 @@
 import { el, number } from "./view.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const [WIDTH, HEIGHT] = [560, 192];
+const [WIDTH_PX, HEIGHT] = [560, 192];
 const EDGE = { left: 46, right: 10, top: 10, bottom: 22 };
 /** How a stacked bar is filled: plain, or one of these patterns. */
 const HATCHES = ["", "M0 8 8 0", "M0 4H8", "M4 0V8", "M0 0 8 8"];
@@ -58,6 +58,8 @@ export class Chart {
   /** @type {number|null} the step that is read out; null is the newest */
   #at = null;
   #id = `chart-${++serial}`;
+  /** As wide as it is shown: letters are not squeezed. */
+  #width = WIDTH_PX;
 
   /** @param {string} title @param {"lines"|"bars"} kind @param {string} what one sentence about what is shown */
   constructor(title, kind, what) {
@@ -69,7 +71,7 @@ export class Chart {
     this.nothing = el("p", { class: "nothing", hidden: true });
     this.plot = svg("svg", {
       class: "plot",
-      viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
+      viewBox: `0 0 ${WIDTH_PX} ${HEIGHT}`,
       preserveAspectRatio: "none",
       role: "img",
       tabindex: 0,
@@ -114,7 +116,7 @@ export class Chart {
     if (this.#drawing === null) return;
     const box = this.plot.getBoundingClientRect();
     const count = this.#drawing.times.length;
-    const share = (((clientX - box.left) / box.width) * WIDTH - EDGE.left) / (WIDTH - EDGE.left - EDGE.right);
+    const share = (((clientX - box.left) / box.width) * this.#width - EDGE.left) / (this.#width - EDGE.left - EDGE.right);
     const index = this.kind === "bars" ? Math.floor(share * count) : Math.round(share * (count - 1));
     this.#choose(Math.max(0, Math.min(count - 1, index)), false);
   }
@@ -155,6 +157,8 @@ export class Chart {
     this.nothing.textContent = nothing;
     this.readout.textContent = "";
     if (isEmpty) return;
+    this.#width = this.plot.clientWidth || this.#width;
+    this.plot.setAttribute("viewBox", `0 0 ${this.#width} ${HEIGHT}`);
     const isLong = Date.parse(times[times.length - 1]) - Date.parse(times[0]) > 22 * 3_600_000;
     const isNow = this.#at === null;
     const chosen = this.#at ?? times.length - 1;
@@ -199,7 +203,7 @@ export class Chart {
 
   /** @param {number} at @param {number} count */
   #x(at, count) {
-    return EDGE.left + (at / Math.max(1, count - 1)) * (WIDTH - EDGE.left - EDGE.right);
+    return EDGE.left + (at / Math.max(1, count - 1)) * (this.#width - EDGE.left - EDGE.right);
   }
 
   /** @param {boolean} isLong @returns {SVGElement[]} rules, values and times */
@@ -212,7 +216,7 @@ export class Chart {
       const label = svg("text", { x: EDGE.left - 8, y: y + 4, "text-anchor": "end" });
       const raw = this.#text(share * top);
       label.textContent = raw.length > 6 ? COMPACT.format(Number(raw.replaceAll(",", ""))) : raw;
-      shapes.push(svg("line", { class: "grid", x1: EDGE.left, x2: WIDTH - EDGE.right, y1: y, y2: y }), label);
+      shapes.push(svg("line", { class: "grid", x1: EDGE.left, x2: this.#width - EDGE.right, y1: y, y2: y }), label);
     }
     const last = times.length - 1;
     for (const [at, anchor] of /** @type {[number, string][]} */ ([
@@ -237,7 +241,7 @@ export class Chart {
       const d = `M${points.join("L")}`;
       const floor = HEIGHT - EDGE.bottom;
       if (index === 0) {
-        const area = `${d}L${WIDTH - EDGE.right} ${floor}L${EDGE.left} ${floor}Z`;
+        const area = `${d}L${this.#width - EDGE.right} ${floor}L${EDGE.left} ${floor}Z`;
         shapes.push(svg("path", { d: area, class: "area series", "data-series": index }));
       }
       shapes.push(svg("path", { d, class: "line series", "data-series": index }));
@@ -256,7 +260,7 @@ export class Chart {
   #bars() {
     const { times, series } = /** @type {Drawing} */ (this.#drawing);
     const top = this.#top();
-    const step = (WIDTH - EDGE.left - EDGE.right) / times.length;
+    const step = (this.#width - EDGE.left - EDGE.right) / times.length;
     const shapes = [];
     if (this.#at !== null) {
       const x = EDGE.left + (this.#at + 0.5) * step;

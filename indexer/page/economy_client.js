@@ -19,13 +19,15 @@ export class EconomyClient {
   constructor(key, gameId = "") {
     this.#key = key;
     this.gameId = gameId;
+    /** The game that answers are about, once one said so: a key of one game needs not name it. */
+    this.game = gameId;
   }
 
   /**
    * Read one answer.
    * @param {string} path below /api/economy/, its parts percent-encoded by the caller
    * @param {Record<string, string|number|null|undefined>} [params] empty ones are left out
-   * @returns {Promise<any>} the `data` of the envelope
+   * @returns {Promise<any>} the `data` of the envelope; the answer itself where there is none (audit flags)
    * @throws {FairscoreError} with the server's code and detail; code NETWORK_UNREACHABLE where nothing answered
    */
   async get(path, params = {}) {
@@ -45,6 +47,8 @@ export class EconomyClient {
     const answer = await response.json().catch((cause) => {
       throw unreachable(cause);
     });
-    return answer.data;
+    const data = answer.data ?? answer;
+    if (typeof data.gameId === "string") this.game = data.gameId;
+    return data;
   }
 }

@@ -48,6 +48,7 @@ export class Overview {
   /** @param {Record<"tiles"|"charts"|"teaching"|"game"|"all", HTMLElement>} elements */
   constructor(elements) {
     this.elements = elements;
+    this.#refusals.element.dataset.kind = "refused";
     elements.all.addEventListener("click", () => {
       this.#isAll = !this.#isAll;
       if (this.#stats) this.draw(this.#stats);
