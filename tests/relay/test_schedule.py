@@ -74,5 +74,6 @@ def test_what_comes_rarely_comes_soon_after_a_start(monkeypatch: pytest.MonkeyPa
         async with asyncio.timeout(60):
             await done.wait()
         jobs.stop()
+        assert done.is_set()
 
     asyncio.run(run())
