@@ -52,7 +52,7 @@ def test_a_player_is_found_and_what_is_owned_stays_live(
     context: BrowserContext, relay: Fairscore, game: GameServer, complaints: list[str]
 ) -> None:
     assert game.do("purchase", externalId="ann", itemId="sword", quantity=3).data
-    listed = {"externalId": "ann", "itemId": "sword", "quantity": 1, "currencyId": "gold", "price": 70}
+    listed: dict[str, Any] = {"externalId": "ann", "itemId": "sword", "quantity": 1, "currencyId": "gold", "price": 70}
     assert game.do("marketplace/list", **listed).data
     page = opened(context, relay, game)
     expect(rows(page, "players")).to_have_count(3)
@@ -89,7 +89,12 @@ def test_transactions_appear_are_filtered_and_proved(
         link.click()
     proof = tmp_path / "proof.json"
     saved.value.save_as(proof)
-    chain = ["--rpc-url", f"{relay.url}/devnet/rpc", "--contract", relay.get("/api/signing")["domain"]["verifyingContract"]]
+    chain = [
+        "--rpc-url",
+        f"{relay.url}/devnet/rpc",
+        "--contract",
+        relay.get("/api/signing")["domain"]["verifyingContract"],
+    ]
     proved = subprocess.run([FAIRSCORE, "verify-proof", proof, *chain], capture_output=True, text=True, check=False)
     assert proved.returncode == 0, (proved.stdout, proved.stderr)
     first.get_by_role("button").click()
@@ -118,7 +123,7 @@ def test_the_market_is_what_can_be_bought(context: BrowserContext, relay: Fairsc
     page = opened(context, relay, game)
     expect(page.locator("#market .message")).to_contain_text("Nothing is for sale")
     assert game.do("purchase", externalId="ann", itemId="sword").data
-    listed = {"externalId": "ann", "itemId": "sword", "quantity": 1, "currencyId": "gold", "price": 70}
+    listed: dict[str, Any] = {"externalId": "ann", "itemId": "sword", "quantity": 1, "currencyId": "gold", "price": 70}
     listing = game.do("marketplace/list", **listed).data["listingId"]
     expect(rows(page, "market")).to_contain_text(["sword"])
     expect(rows(page, "market").first).to_contain_text("70 gold")
