@@ -30,6 +30,7 @@ from tests.harness.rpc import ChainScore, scores_on_chain, standings
 
 ADMIN, ATTESTER, GAS = (LocalSigner(bytes.fromhex(key[2:])) for key in DEVELOPMENT_KEYS[:3])
 DOCUMENT = b'{"ruleset":"test@1"}'
+STILL_S = 15.0  # for so long no node that lives makes no block
 WAVE_S = 0.3
 QUICK = OutboxSettings(
     limits=BatchLimits(size=10, wait_ms=50), confirmations=3, step_gap_ms=10, lease_ttl_ms=60_000, steal_lease=True
@@ -113,6 +114,7 @@ async def check_carried(
         await outbox.start()
         where.proxy.plan = plan
         started = time.monotonic()
+        mining = asyncio.create_task(_keep_mining(where))
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(_complete(disturb, where, b))
@@ -122,11 +124,22 @@ async def check_carried(
                     await asyncio.sleep(WAVE_S)
             await all_final(b, count + also, started + timeout_s, outbox.desk.trouble)
         finally:
+            mining.cancel()
             await outbox.stop()
             await told.close()
         took = time.monotonic() - started
         await check(where, b, count + also)
         return took
+
+
+async def _keep_mining(where: Ground) -> None:
+    """Make a block where the node makes none: one whose own clock stops amid reorganisations says nothing of ours."""
+    head: object = None
+    while True:
+        await asyncio.sleep(STILL_S)
+        before, head = head, await asyncio.to_thread(where.anvil.rpc, "eth_blockNumber")
+        if head == before:
+            await asyncio.to_thread(where.anvil.rpc, "evm_mine")
 
 
 async def _complete(disturb: Disturb, where: Ground, b: Bench) -> None:
