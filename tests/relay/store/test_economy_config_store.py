@@ -6,10 +6,12 @@ from contextlib import closing
 from functools import partial
 
 import pytest
+from sqlalchemy import select
 
 from relay.economy.config import DEFAULTS, patched, replaced
 from relay.errors import PayloadError
-from relay.store import controls, economy_config, migrate
+from relay.store import economy_config, migrate
+from relay.store.control_tables import operator_actions
 from relay.store.controls import By
 from relay.store.engine import Database, open_database
 
@@ -45,8 +47,8 @@ def test_every_change_is_a_version_and_is_recorded(database: Database) -> None:
     found = database.read_now(lambda c: economy_config.in_force(c, ["g", "h", "i"]))
     assert {game_id: one.version for game_id, one in found.items()} == {"g": 2, "h": 1, "i": 0}
     assert (found["g"].enabled, found["h"].velocity_multiplier, found["i"].enabled) == (False, 3, True)
-    acts = database.read_now(lambda c: controls.actions(c, 10))
-    assert {(act.action, act.subject, act.actor) for act in acts} == {
+    acted = select(operator_actions.c.action, operator_actions.c.subject, operator_actions.c.actor)
+    assert {tuple(row) for row in database.read_now(lambda c: c.execute(acted).all())} == {
         ("economy.config", "g@1", "key_1"), ("economy.config", "g@2", "key_1"), ("economy.config", "h@1", "key_1"),
     }  # fmt: skip
 
